@@ -1,0 +1,1 @@
+"""Distances and scores between sets of images, given a detector. Knows neither the GAN nor radiographs."""

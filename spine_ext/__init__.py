@@ -1,0 +1,1 @@
+"""What the SpineGAN paper adds to StyleGAN2-ADA: radiographs, labels, phantom, classifier, clinical term."""
