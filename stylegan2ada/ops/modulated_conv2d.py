@@ -1,0 +1,57 @@
+"""Convolution with per-image weight modulation and demodulation (StyleGAN2 paper, section 2.2, equations 1-3)."""
+
+import torch
+
+from .conv2d_resample import conv2d_resample
+from .upfirdn2d import IntPair
+
+
+def modulated_conv2d(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    styles: torch.Tensor,
+    noise: torch.Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: IntPair = 0,
+    resample_filter: torch.Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+    fused_modconv: bool = False,
+) -> torch.Tensor:
+    """Convolves each image with the weight scaled by its own styles.
+
+    x (N, C_in, H, W), weight (C_out, C_in, kh, kw), styles (N, C_in), noise broadcastable to the result or None.
+    Scaling the weight's input channels equals scaling x before, and demodulation equals scaling the result, so no weight
+    per image is ever made; `fused_modconv=True` makes them, as the reference does (one grouped convolution).
+    """
+    if fused_modconv:
+        return modulated_conv2d_reference(
+            x, weight, styles, noise, up, down, padding, resample_filter, demodulate, flip_weight
+        )
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    x = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, flip_weight=flip_weight)
+    if demodulate:
+        x = x * demodulation(weight, styles).to(x.dtype)[:, :, None, None]
+    return x if noise is None else x + noise.to(x.dtype)
+
+
+def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
+    """(N, C_out): 1 / norm of each image's weight per output channel, equation 3, from squares alone."""
+    energy = weight.square().sum([2, 3])
+    return (styles.square() @ energy.t() + 1e-8).rsqrt()
+
+
+def modulated_conv2d_reference(
+    x, weight, styles, noise=None, up=1, down=1, padding=0, resample_filter=None, demodulate=True, flip_weight=True
+):
+    """The definition: one weight per image, all images in one grouped convolution. The oracle of the tests."""
+    batch = x.shape[0]
+    weights = weight[None] * styles[:, None, :, None, None]
+    if demodulate:
+        weights = weights / (weights.square().sum([2, 3, 4], keepdim=True) + 1e-8).sqrt()
+    x = x.reshape(1, -1, *x.shape[2:])
+    weights = weights.reshape(-1, *weight.shape[1:]).to(x.dtype)
+    x = conv2d_resample(x, weights, resample_filter, up, down, padding, groups=batch, flip_weight=flip_weight)
+    x = x.reshape(batch, -1, *x.shape[2:])
+    return x if noise is None else x + noise.to(x.dtype)
