@@ -20,6 +20,7 @@ ROOMS = (
     ),
     (
         "stylegan2ada.images",
+        "stylegan2ada.image_files",
         "stylegan2ada.ops",
         "stylegan2ada.dataset",
         "stylegan2ada.dataset_writer",

@@ -90,15 +90,17 @@ class TestCommandLines:
         assert set(OPTIONS[script].split()) - options_in(result.stdout) == set()
 
 
-def documented_commands() -> list[tuple[str, str]]:
-    """(document, command) of every `python script.py ...` in a code block, continued lines joined."""
+def documented_commands() -> list:
+    """Test parameters (document, command): every `python script.py ...` in a code block, continued lines joined."""
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = []
     for document in documents:
         text = document.read_text(encoding="utf-8")
         blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         for line in "".join(blocks).replace("\\\n", " ").splitlines():
-            found += [(document.name, command) for command in re.findall(r"python \w+\.py[^#&|]*", line)]
+            for command in re.findall(r"python \w+\.py[^#&|]*", line):
+                name = f"{document.name}: {command.split()[1]}"
+                found.append(pytest.param(document.name, command, id=name))
     return found
 
 
