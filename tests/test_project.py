@@ -91,7 +91,7 @@ class TestCommandLines:
 
 
 def documented_commands() -> list:
-    """Test parameters (document, command): every `python script.py ...` in a code block, continued lines joined."""
+    """Test parameters (document, command): every `python script.py ...` in the code blocks."""
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = []
     for document in documents:
