@@ -32,7 +32,7 @@ def relative_error(ours: torch.Tensor, golden: torch.Tensor) -> float:
     return ((ours - golden).norm() / golden.norm().clamp(min=1e-12)).item()
 
 
-def assert_golden(ours: torch.Tensor, golden: torch.Tensor, tolerance: float = 1e-4) -> None:
+def assert_golden(ours: torch.Tensor, golden: torch.Tensor, tolerance: float = 1e-4, what: str = "result") -> None:
     error = relative_error(ours, golden)
     if not error < tolerance:
-        raise AssertionError(f"relative error {error:.3g} is not below {tolerance:g}")
+        raise AssertionError(f"{what}: relative error {error:.3g} is not below {tolerance:g}")
