@@ -16,6 +16,7 @@ ROOMS = (
         "stylegan2ada.errors",
         "stylegan2ada.files",
         "stylegan2ada.config",
+        "stylegan2ada.presets",
         "stylegan2ada.cli",
     ),
     (
