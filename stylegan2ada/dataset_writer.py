@@ -1,7 +1,7 @@
 """Writing image datasets in the official StyleGAN2-ADA format: a zip, or a folder with the same members.
 
 Members are `00000/img00000000.png`, ... and `dataset.json`: `{"labels": [[name, class], ...] | null}` and our
-further keys (`classes`: the class names). Equal images give equal bytes: zip members carry a fixed time stamp.
+further keys (`classes`: the class names). Equal images give equal bytes: members carry a fixed time stamp.
 """
 
 import contextlib
@@ -62,9 +62,7 @@ class DatasetWriter:
         try:
             self._write_member = self._stack.enter_context(sink(self.dest))
         except OSError as error:
-            raise UserError(
-                f"cannot write {self.dest}: {error.strerror}; choose another destination"
-            ) from error
+            raise UserError(f"cannot write {self.dest}: {error.strerror}; choose another destination") from error
         self._stack.push(self._finish)
         return self
 
@@ -122,9 +120,7 @@ class DatasetWriter:
         try:
             self._write_member(name, data)
         except OSError as error:
-            raise UserError(
-                f"cannot write {self.dest}: {error.strerror}; free some space or move it"
-            ) from error
+            raise UserError(f"cannot write {self.dest}: {error.strerror}; free some space or move it") from error
 
     def _finish(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -149,17 +145,13 @@ def _check_destination(dest: Path, overwrite: bool) -> None:
     if not dest.exists():
         return
     if dest.is_dir() == _is_zip(dest):
-        raise UserError(
-            f"{dest} exists and is {'a folder' if dest.is_dir() else 'a file'}: choose another destination"
-        )
+        raise UserError(f"{dest} exists and is {'a folder' if dest.is_dir() else 'a file'}: choose another destination")
     if dest.is_dir() and not any(dest.iterdir()):
         return
     if not overwrite:
         raise UserError(f"{dest} already exists: remove it or choose another destination")
     if dest.is_dir() and not (dest / INDEX_NAME).is_file():
-        raise UserError(
-            f"{dest} holds files but no {INDEX_NAME}, so it is not overwritten: choose another destination"
-        )
+        raise UserError(f"{dest} holds files but no {INDEX_NAME}, so it is not overwritten: choose another destination")
 
 
 @contextlib.contextmanager

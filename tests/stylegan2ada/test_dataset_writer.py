@@ -20,18 +20,14 @@ def some_pixels(shape: tuple[int, ...] = GREY, seed: int = 0) -> np.ndarray:
     return np.random.RandomState(seed).randint(0, 256, shape, dtype=np.uint8)
 
 
-def write(
-    dest: Path, count: int = 3, shape: tuple[int, ...] = GREY, labelled: bool = True, **options
-) -> list[str]:
+def write(dest: Path, count: int = 3, shape: tuple[int, ...] = GREY, labelled: bool = True, **options) -> list[str]:
     with DatasetWriter(dest, **options) as writer:
         return [writer.add(some_pixels(shape, i), i % 2 if labelled else None) for i in range(count)]
 
 
 class TestZip:
     def test_official_layout(self, tmp_path):
-        names = write(
-            tmp_path / "set.zip", count=1002, classes=["normal", "abnormal"], metadata={"source": "x"}
-        )
+        names = write(tmp_path / "set.zip", count=1002, classes=["normal", "abnormal"], metadata={"source": "x"})
         assert names[0] == "00000/img00000000.png"
         assert names[1001] == "00001/img00001001.png"
         with zipfile.ZipFile(tmp_path / "set.zip") as archive:
@@ -76,11 +72,7 @@ class TestFolder:
         write(tmp_path / "set")
         with zipfile.ZipFile(tmp_path / "set.zip") as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-        on_disk = {
-            p.relative_to(tmp_path / "set").as_posix(): p
-            for p in (tmp_path / "set").rglob("*")
-            if p.is_file()
-        }
+        on_disk = {p.relative_to(tmp_path / "set").as_posix(): p for p in (tmp_path / "set").rglob("*") if p.is_file()}
         assert {name: path.read_bytes() for name, path in on_disk.items()} == files
 
     def test_empty_folder_is_filled(self, tmp_path):
@@ -160,9 +152,7 @@ class TestRefuses:
             with pytest.raises(UserError, match="one size"):
                 writer.add(some_pixels(shape))
 
-    @pytest.mark.parametrize(
-        "pixels", [np.zeros((8, 8)), np.zeros((8, 8, 4), np.uint8), np.zeros(8, np.uint8)]
-    )
+    @pytest.mark.parametrize("pixels", [np.zeros((8, 8)), np.zeros((8, 8, 4), np.uint8), np.zeros(8, np.uint8)])
     def test_wrong_array_raises(self, tmp_path, pixels):
         with DatasetWriter(tmp_path / "set.zip") as writer:
             writer.add(some_pixels())

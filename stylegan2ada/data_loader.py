@@ -1,0 +1,137 @@
+"""Endless batches out of a dataset: whole sets in memory where they are small, worker processes otherwise."""
+
+import contextlib
+import itertools
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.utils.data
+
+from .dataset import EndlessSampler, ImageDataset
+from .errors import UserError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def endless_batches(
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    num_workers: int = 3,
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    memory_limit_bytes: int = 2 * 10**9,
+) -> Iterator[Batch]:
+    """Batches of uint8 (batch_size,C,H,W) pixels and float32 (batch_size,K) labels on `device`, without end.
+
+    Their order is that of `EndlessSampler`, whatever the way of reading; the global random state is left alone.
+    A set that takes at most `memory_limit_bytes` when decoded is decoded here and now: a broken image then shows
+    before training, and no batch is ever waited for. `close()` on the result ends the worker processes.
+
+    Args:
+        batch_size: images per batch of this process.
+        start: images that all processes together have consumed already.
+        num_workers: worker processes (threads, for the decoding of a small set); 0 reads in this process.
+    """
+    if batch_size < 1:
+        raise UserError(f"a batch of {batch_size} images is impossible: choose 1 or more")
+    if num_workers < 0:
+        raise UserError(f"{num_workers} data loading workers are impossible: choose 0 or more")
+    device = torch.device(device)
+    sampler = EndlessSampler(len(dataset), seed, rank=rank, world_size=world_size, start=start)
+    if decoded_bytes(dataset) <= memory_limit_bytes:
+        batches = _batches_in_memory(*_decode_all(dataset, num_workers), sampler, batch_size)
+    else:
+        batches = _batches_from_workers(dataset, sampler, batch_size, num_workers)
+    return _on_device(batches, device)
+
+
+def decoded_bytes(dataset: ImageDataset) -> int:
+    """Memory that all pixels of a dataset take."""
+    return len(dataset) * dataset.num_channels * dataset.resolution**2
+
+
+def _decode_all(dataset: ImageDataset, num_threads: int) -> Batch:
+    """Every image, in order. Pillow decodes outside the interpreter lock, so threads do help."""
+    shape = (len(dataset), dataset.num_channels, dataset.resolution, dataset.resolution)
+    pixels = np.empty(shape, dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        pixels[index], _ = dataset[index]
+
+    with ThreadPoolExecutor(max(num_threads, 1)) as pool:
+        for _ in pool.map(decode, range(len(dataset))):
+            pass  # the results are in place; the loop raises the first error
+    return torch.from_numpy(pixels), torch.from_numpy(dataset.labels)
+
+
+def _batches_in_memory(
+    pixels: torch.Tensor, labels: torch.Tensor, sampler: EndlessSampler, batch_size: int
+) -> Iterator[Batch]:
+    for indices in _IndexBatches(sampler, batch_size):
+        chosen = torch.tensor(indices)
+        yield pixels[chosen], labels[chosen]
+
+
+def _batches_from_workers(
+    dataset: ImageDataset, sampler: EndlessSampler, batch_size: int, num_workers: int
+) -> Iterator[Batch]:
+    loader = torch.utils.data.DataLoader(
+        _BatchReader(dataset),
+        batch_size=None,  # the sampler yields whole batches of indices
+        sampler=_IndexBatches(sampler, batch_size),
+        num_workers=num_workers,
+        worker_init_fn=_leave_interrupts_to_parent,
+        generator=torch.Generator(),  # the loader draws a number at its start: not out of the global state
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        pixels, labels = batch
+        yield pixels, labels
+
+
+def _on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    with contextlib.closing(batches):
+        for pixels, labels in batches:
+            if device.type == "cuda":  # from pinned memory the copy overlaps with computation
+                pixels, labels = pixels.pin_memory(), labels.pin_memory()
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+class _IndexBatches(torch.utils.data.Sampler[list[int]]):
+    """The stream of a sampler, cut into batches."""
+
+    def __init__(self, sampler: EndlessSampler, batch_size: int) -> None:
+        self._sampler = sampler
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        indices = iter(self._sampler)
+        while True:
+            yield list(itertools.islice(indices, self._batch_size))
+
+
+class _BatchReader(torch.utils.data.Dataset):
+    """Reads whole batches. A `UserError` is returned: raised, a worker would bury it in its traceback."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, indices: list[int]) -> Batch | UserError:
+        try:
+            items = [self._dataset[index] for index in indices]
+        except UserError as error:
+            return UserError(str(error))
+        pixels, labels = zip(*items, strict=True)
+        return torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels))
+
+
+def _leave_interrupts_to_parent(_worker: int) -> None:
+    """On Ctrl-C the parent ends its workers; without this each would print a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
