@@ -73,7 +73,7 @@ def expose(total: np.ndarray, field: Field, rng: np.random.Generator, size_px: t
         float(np.percentile(middle, 45)),
         float(np.percentile(middle, 92) - np.percentile(middle, 8)),
     )
-    density = (density - level) / max(spread, 0.8)
+    density = (density - level) / float(np.clip(spread, 0.8, 1.5))
     density = np.asarray(Image.fromarray(density).resize(size_px, Image.Resampling.BICUBIC))
     quantum = rng.uniform(0.020, 0.045) * np.exp(np.clip(0.5 * density, -1.0, 1.5))
     density = density + quantum * rng.standard_normal(density.shape, dtype=np.float32)

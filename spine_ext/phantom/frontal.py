@@ -3,8 +3,13 @@
 import numpy as np
 
 from .anatomy import LEVELS, Anatomy
-from .drawing import Drawing, Frame, blob, bowed, ellipse, spur
+from .drawing import Drawing, Frame, blob, bowed, ellipse, rounded, spur
 from .lesions import COLLAPSE, DISC_NARROWING, IMPLANT, OSTEOPHYTES, OTHER, SLIP, Lesion
+
+# One wing of the butterfly that laminae and facets make over the lower half of the body and the disc:
+# fractions of the body's half width and height. The spinous process, end on: mm, fraction of the height.
+_LAMINA = np.array([[0.1, 0.62], [0.62, 0.48], [0.74, -0.30], [0.45, -0.46], [0.30, 0.05], [0.1, 0.1]])
+_SPINOUS = np.array([[0, 0.46], [3.4, 0.1], [5.2, -0.24], [0, -0.40], [-5.2, -0.24], [-3.4, 0.1]])
 
 
 def draw_frontal(anatomy: Anatomy, lesions: tuple[Lesion, ...], rng: np.random.Generator) -> Drawing:
@@ -79,50 +84,20 @@ def _vertebra(
         drawing.line("cortex", plate, 1.0, 0.5)
     for side in (-1, 1):
         reach = (20 if level < 5 else 7) * rng.uniform(0.85, 1.1)
-        drawing.area(
-            "process",
-            frame.at(
-                (side * (half - 4), 0.80 * height),
-                (side * (half + reach), 0.74 * height),
-                (side * (half + reach + 1), 0.56 * height),
-                (side * (half - 4), 0.45 * height),
-            ),
-            0.75,
-        )
-        # Laminae and facets: the butterfly's wing, over the lower half of the body and the disc.
-        drawing.area(
-            "arch",
-            frame.at(
-                (side * 3, 0.62 * height),
-                (side * 0.62 * half, 0.45 * height),
-                (side * 0.70 * half, -0.30 * height),
-                (side * 0.42 * half, -0.42 * height),
-                (side * 0.30 * half, 0.05 * height),
-                (side * 3, 0.1 * height),
-            ),
-            0.42,
-        )
-    for side in (-1, 1):
+        process = np.array([[half - 6, 0.84], [half + 0.5 * reach, 0.80], [half + reach, 0.78], [half + reach, 0.54], [half - 6, 0.42]])
+        drawing.area("process", rounded(frame.at(*(process * [side, height]))), 0.75)
+        drawing.area("arch", rounded(frame.at(*(_LAMINA * [side * half, height]))), 0.42)
         if (level, side) not in lost:
-            pedicle = ellipse(
-                frame.at((side * 0.62 * half, 0.66 * height))[0], 4.0 * frame.out, 0.24 * height * frame.up
-            )
+            pedicle = ellipse(frame.at((side * 0.62 * half, 0.66 * height))[0], 4.0 * frame.out, 0.24 * height * frame.up)
             drawing.area("cortex", pedicle, 0.25)
             drawing.line("cortex", np.concatenate([pedicle, pedicle[:1]]), 1.8, 1.0)
-    spine = frame.at(
-        (0, 0.42 * height),
-        (3.2, 0.1 * height),
-        (4.6, -0.22 * height),
-        (0, -0.36 * height),
-        (-4.6, -0.22 * height),
-        (-3.2, 0.1 * height),
-    )
+    spine = rounded(frame.at(*(_SPINOUS * [1.0, height])))
     drawing.line("cortex", np.concatenate([spine, spine[:1]]), 1.6, 0.9)
 
 
 def _sacrum(drawing: Drawing) -> None:
     sacrum = np.array([[-25, 0], [-40, -4], [-56, 8], [-50, 40], [-34, 72], [-14, 98]], dtype=float)
-    drawing.area("sacrum", np.concatenate([sacrum, (sacrum * [-1, 1])[::-1]]), 0.8)
+    drawing.area("sacrum", rounded(np.concatenate([sacrum, (sacrum * [-1, 1])[::-1]])), 0.8)
     for side in (-1, 1):
         for x, y in ((17, 24), (15.5, 43), (14, 60)):
             drawing.area(
@@ -142,7 +117,7 @@ def _surroundings(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], rng: 
             [[50, 60], [57, 14], [60, -10], [76, -28], [104, -34], [130, -20], [138, 40], [90, 90]],
             dtype=float,
         )
-        drawing.area("pelvis", (wing + [0, crest]) * [side, 1], 0.85)
+        drawing.area("pelvis", rounded((wing + [0, crest]) * [side, 1], 3), 0.85)
         for level in (5, 6, 7):
             half, height = anatomy.width_mm[level] / 2, _height(anatomy, level)
             droop = rng.uniform(0.9, 1.2) * (1.0 if level == 5 else 0.6)

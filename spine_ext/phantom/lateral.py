@@ -3,8 +3,15 @@
 import numpy as np
 
 from .anatomy import LEVELS, Anatomy
-from .drawing import Drawing, Frame, blob, bowed, ellipse, spur
+from .drawing import Drawing, Frame, blob, bowed, ellipse, rounded, spur
 from .lesions import COLLAPSE, DISC_NARROWING, FORAMINAL_STENOSIS, IMPLANT, OSTEOPHYTES, OTHER, SLIP, Lesion
+
+# Posterior elements: mm in front of the body's back wall, and height as a fraction of that wall's.
+_PEDICLE = np.array([[3, 0.42], [3, 0.95], [-8, 0.95], [-15, 1.0], [-15, 0.40], [-8, 0.42]])
+_UPPER_FACET = np.array([[-9, 0.5], [-11, 1.12], [-13.5, 1.40], [-18, 1.2], [-20, 0.5]])
+_LOWER_FACET = np.array([[-10, 0.8], [-19, 0.85], [-25, 0.1], [-24, -0.45], [-17, -0.45], [-13.5, 0.15]])
+_OVERGROWN_FACET = np.array([[1, 0.5], [1, -0.36], [-9, -0.50], [-18, -0.1], [-15, 0.55]])
+_SPINOUS = np.array([[-18, 0.68], [-34, 0.44], [-50, 0.30], [-55, 0.0], [-52, -0.36], [-44, -0.44], [-32, -0.14], [-20, -0.05]])
 
 
 def draw_lateral(anatomy: Anatomy, lesions: tuple[Lesion, ...], rng: np.random.Generator) -> Drawing:
@@ -70,105 +77,69 @@ def _outline(anatomy: Anatomy, frame: Frame, level: int) -> np.ndarray:
     return np.concatenate(sides)
 
 
+def _behind(anatomy: Anatomy, frame: Frame, level: int, outline: np.ndarray) -> np.ndarray:
+    """(mm in front of the body's back wall, fraction of its height) pairs -> rounded outline in the image."""
+    wall, back = -anatomy.depth_mm[level] / 2, anatomy.back_mm[level]
+    return rounded(frame.at(*(outline * [1.0, back] + [wall, 0.0])))
+
+
 def _vertebra(drawing: Drawing, anatomy: Anatomy, frame: Frame, level: int, rng: np.random.Generator) -> None:
     outline = _outline(anatomy, frame, level)
     drawing.area("body", outline, rng.uniform(0.92, 1.0))
     for plate in (outline[:9], outline[18:27]):
         drawing.line("cortex", plate, 1.1, 0.55)
-    wall, back = -anatomy.depth_mm[level] / 2, anatomy.back_mm[level]
-    # From front to back: pedicle, articular pillar (upper and lower process), spinous process.
-    drawing.area(
-        "arch",
-        frame.at(
-            (wall + 2, 0.45 * back),
-            (wall + 2, 0.93 * back),
-            (wall - 13, 0.98 * back),
-            (wall - 13, 0.38 * back),
-        ),
-    )
-    drawing.area(
-        "arch",
-        frame.at(
-            (wall - 10, 0.5 * back),
-            (wall - 11, 1.12 * back),
-            (wall - 14, 1.32 * back),
-            (wall - 18, 1.2 * back),
-            (wall - 20, 0.6 * back),
-        ),
-    )
-    drawing.area(
-        "arch",
-        frame.at(
-            (wall - 11, 0.75 * back),
-            (wall - 19, 0.8 * back),
-            (wall - 25, 0.1 * back),
-            (wall - 23, -0.4 * back),
-            (wall - 17, -0.38 * back),
-            (wall - 14, 0.15 * back),
-        ),
-    )
-    reach = 50 if level < 5 else 42
-    drawing.area(
-        "process",
-        frame.at(
-            (wall - 18, 0.62 * back),
-            (wall - reach, 0.22 * back),
-            (wall - reach - 3, -0.2 * back),
-            (wall - reach + 6, -0.42 * back),
-            (wall - 21, 0.0),
-        ),
-    )
+    drawing.area("process", _behind(anatomy, frame, level, _SPINOUS * ([1.0, 1.0] if level < 5 else [0.85, 1.0])))
+    for part in (_PEDICLE, _UPPER_FACET, _LOWER_FACET):
+        drawing.area("arch", _behind(anatomy, frame, level, part))
 
 
 def _foramen_outline(anatomy: Anatomy, frame: Frame, level: int, scale: float) -> np.ndarray:
+    """The opening between two pedicles, behind the disc; what is left of a narrow one is its upper part."""
     wall, back = -anatomy.depth_mm[level] / 2, anatomy.back_mm[level]
-    centre = frame.at((wall - 6.5, 0.06 * back))[0]
-    return ellipse(centre, 4.8 * scale**0.8 * frame.out, (0.30 * back + 0.2) * scale * frame.up)
+    centre = frame.at((wall - 6.5, (0.06 + 0.10 * (1 - scale)) * back))[0]
+    return ellipse(centre, 4.8 * scale**0.7 * frame.out, 0.31 * back * scale * frame.up)
 
 
 def _foramen(drawing: Drawing, anatomy: Anatomy, frame: Frame, level: int) -> None:
-    """A dark oval between two pedicles; when it narrows, bone of the facets fills what it loses."""
+    """A dark oval; when it narrows, overgrown facets and the bulging rim of the disc take its place."""
     size = anatomy.foramen[level]
-    drawing.area("arch", _foramen_outline(anatomy, frame, level, 1.12), 1.0 if size < 0.8 else 0.45)
+    if size < 0.8:
+        drawing.area("arch", _behind(anatomy, frame, level, _OVERGROWN_FACET))
     drawing.area("arch", _foramen_outline(anatomy, frame, level, min(size, 1.1)), 0.0)
 
 
 def _sacrum(drawing: Drawing, anatomy: Anatomy) -> None:
-    """Fused, shrinking segments, curving backwards."""
+    """Fused segments that shrink and curve backwards, with their spinous crest behind."""
     frame = _frame(np.zeros(2), anatomy.sacral_slope_deg)
     half = anatomy.depth_mm[0] / 2
+    plate = frame.at((-half, 0), (0, -0.8), (half, 0))
+    front, back, crest, seams = [plate[2]], [plate[0]], [frame.at((-half - 17, -4))[0]], []
     for segment in range(4):
-        depth, height = half * (0.98 - 0.2 * segment), 27.0 - 3.0 * segment
-        lower = depth - 0.2 * half
-        drawing.area(
-            "sacrum",
-            frame.at((-depth, 0), (depth, 0), (0.9 * lower, -height), (-1.05 * lower, -height)),
-            1.0 - 0.1 * segment,
-        )
-        drawing.area(
-            "arch", frame.at((-depth, -3), (-depth - 16, -8), (-depth - 15, -height), (-lower, -height)), 0.55
-        )
-        frame = _frame(frame.at((-2.0, -height - 1.0))[0], anatomy.sacral_slope_deg + 9.0 * (segment + 1))
-    front = _frame(np.zeros(2), anatomy.sacral_slope_deg)
-    drawing.line("cortex", front.at((-half, 0), (0, -0.8), (half, 0)), 1.3, 0.6)
+        height, half_depth = 26.0 - 3.0 * segment, half * (0.76 - 0.17 * segment)
+        frame = _frame(frame.at((-1.5, -height))[0], anatomy.sacral_slope_deg + 10.0 * (segment + 1))
+        front.append(frame.at((half_depth, 0))[0])
+        back.append(frame.at((-half_depth - 2, 0))[0])
+        crest.append(frame.at((-half_depth - 18 + 3 * segment, 0))[0])
+        seams.append(frame.at((-half_depth, 0), (0.8 * half_depth, 0)))
+    drawing.area("process", rounded(np.array(crest + back[::-1])), 0.8)
+    drawing.area("sacrum", np.array(front + back[::-1]))
+    for seam in seams:
+        drawing.line("sacrum", seam, 2.0, 0.7)
+    drawing.line("cortex", plate, 1.3, 0.6)
 
 
 def _surroundings(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], rng: np.random.Generator) -> None:
     """Iliac crest and ribs across the spine, bowel gas in front of it, muscle behind it."""
     crest = rng.uniform(-26, -14)
-    for shift in (0.0, rng.uniform(-5, 5)):
-        edge = np.array([[-62, 75], [-58, 30], [-38, 4], [-8, 0], [24, 6], [46, 26], [52, 75]], dtype=float)
-        drawing.area("pelvis", edge + [shift + 4, crest + shift / 2], 0.42)
+    for shift in (0.0, rng.uniform(3, 9)):
+        edge = np.array([[-70, 110], [-60, 34], [-38, 3], [-8, -2], [24, 4], [46, 30], [60, 110]], dtype=float)
+        drawing.area("pelvis", rounded(edge + [shift + 4, crest + shift / 2], 3), 0.42)
     for level in (5, 6, 7):
-        wall, back = -anatomy.depth_mm[level] / 2, anatomy.back_mm[level]
-        for tilt in (0.0, rng.uniform(3, 8)):
-            path = frames[level].at(
-                (wall - 14, 0.9 * back),
-                (wall + 2, 0.45 * back),
-                (wall + 30, -0.55 * back - tilt),
-                (wall + 60, -1.6 * back - tilt),
-            )
-            drawing.line("rib", path, 6.0, 0.8)
+        back = anatomy.back_mm[level]
+        for tilt in (0.0, rng.uniform(0.15, 0.4)):
+            t = np.linspace(0.0, 1.0, 10)
+            path = np.stack([-30 + (65 if level == 5 else 110) * t, back * (0.9 - 0.2 * t - (1.7 + tilt) * t**1.5)], axis=1)
+            drawing.line("rib", frames[level].at(*path), 6.0, 0.7)
     drawing.area(
         "muscle",
         np.concatenate(
