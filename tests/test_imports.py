@@ -18,6 +18,7 @@ ROOMS = (
         "stylegan2ada.config",
         "stylegan2ada.presets",
         "stylegan2ada.cli",
+        "stylegan2ada.progress",
     ),
     (
         "stylegan2ada.images",
@@ -29,10 +30,10 @@ ROOMS = (
         "stylegan2ada.data_loader",
     ),
     ("stylegan2ada.layers",),
-    ("stylegan2ada.generator", "stylegan2ada.discriminator"),
+    ("stylegan2ada.generator", "stylegan2ada.discriminator", "stylegan2ada.grids", "stylegan2ada.sampling"),
     ("stylegan2ada.augment", "stylegan2ada.losses"),
     ("stylegan2ada.ada", "stylegan2ada.updates", "stylegan2ada.ema"),
-    ("stylegan2ada.checkpoint", "stylegan2ada.stats"),
+    ("stylegan2ada.checkpoint", "stylegan2ada.transfer", "stylegan2ada.stats", "stylegan2ada.run_folder"),
     ("stylegan2ada.loop", "stylegan2ada.__init__"),
     ("spine_ext",),
 )
