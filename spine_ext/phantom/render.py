@@ -88,7 +88,8 @@ def _draw(shapes: list[Shape], field: Field) -> Image.Image:
 
 
 def _blurred(mask: Image.Image, radius_px: float) -> Image.Image:
-    return mask.filter(ImageFilter.GaussianBlur(radius_px))
+    """A box as wide as a Gaussian of that radius: edges become straight ramps, at a third of the cost."""
+    return mask.filter(ImageFilter.BoxBlur(1.4 * radius_px))
 
 
 def _unit(mask: Image.Image) -> np.ndarray:
