@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_LINES = 350  # 300 is the aim; a longer file holds more than one idea
+MAX_LINES = 300  # a longer file holds more than one idea; tests go by module and may be longer
 
 OPTIONS = {
     "dataset_tool_dicom.py": "--source --annotations --dest --labels --resolution --resample",
@@ -70,7 +70,7 @@ class TestMetadata:
 
 
 def test_no_file_is_too_long():
-    folders = ("stylegan2ada", "spine_ext", "metrics", "tests", "benchmarks")
+    folders = ("stylegan2ada", "spine_ext", "metrics", "benchmarks")
     files = [*ROOT.glob("*.py"), *(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]
     lines = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8").count("\n") for file in files}
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
