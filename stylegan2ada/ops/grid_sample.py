@@ -1,8 +1,8 @@
 """Bilinear sampling of images at given positions, differentiable any number of times with respect to the images.
 
-`torch.nn.functional.grid_sample` can be differentiated once only. Sampling is linear in the images, so its derivative is its adjoint
-(each sample is added back to the four pixels it came from), and the derivative of the adjoint is sampling again: two
-Functions, each the other's backward pass. The positions are constants: no gradient reaches them.
+`torch.nn.functional.grid_sample` can be differentiated only once. Sampling is linear in the images, so its derivative
+is its adjoint (each sample is added back to the four pixels it came from), and the derivative of the adjoint is
+sampling again: two Functions, each the other's backward pass. Positions are constants: no gradient reaches them.
 
 Shapes: images (N, C, H, W), grid (N, H', W', 2), result (N, C, H', W').
 """
