@@ -1,0 +1,123 @@
+"""Snapshots: one safetensors file with the networks, and as JSON in its header the settings that rebuild them.
+
+Nothing in a snapshot is ever executed.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from .augment import AugmentPipe, make_augment_pipe
+from .config import NetworkConfig, TrainingConfig, config_from_dict
+from .discriminator import Discriminator
+from .errors import UserError
+from .files import atomic_path
+from .generator import Generator
+
+FORMAT = "spinegan-snapshot-1"
+PARTS = ("G", "D", "G_ema", "augment_pipe")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a snapshot file holds. `generator` is the moving average, the one to use; all networks are in eval mode."""
+
+    generator: Generator
+    generator_raw: Generator
+    discriminator: Discriminator
+    augment_pipe: AugmentPipe
+    config: TrainingConfig
+    kimg: float
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.config.data.class_names or None
+
+
+def make_generator(network: NetworkConfig, config: TrainingConfig) -> Generator:
+    """A fresh generator for the run's data."""
+    data = config.data
+    synthesis = {
+        "channel_base": network.channel_base,
+        "channel_max": network.channel_max,
+        "num_fp16_res": network.num_fp16_res,
+        "conv_clamp": network.conv_clamp,
+        "architecture": network.g_architecture,
+    }
+    return Generator(
+        network.z_dim, data.num_classes, network.w_dim, data.resolution_px, data.num_channels,
+        mapping_kwargs={"num_layers": network.mapping_layers}, synthesis_kwargs=synthesis,
+    )  # fmt: skip
+
+
+def make_discriminator(network: NetworkConfig, config: TrainingConfig) -> Discriminator:
+    """A fresh discriminator for the run's data."""
+    data = config.data
+    return Discriminator(
+        data.num_classes, data.resolution_px, data.num_channels, architecture=network.d_architecture,
+        channel_base=network.channel_base, channel_max=network.channel_max, num_fp16_res=network.num_fp16_res,
+        conv_clamp=network.conv_clamp, block_kwargs={"freeze_layers": network.freeze_layers},
+        epilogue_kwargs={"mbstd_group_size": network.mbstd_group_size},
+    )  # fmt: skip
+
+
+def save_snapshot(path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float) -> None:
+    """Writes the modules named in PARTS, atomically."""
+    tensors = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part in PARTS
+        for name, tensor in modules[part].state_dict().items()
+    }
+    header = {"format": FORMAT, "kimg": str(kimg), "config": json.dumps(config.to_dict())}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=header)
+
+
+def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapshot:
+    """Reads a snapshot file.
+
+    Raises:
+        UserError: the file is missing, damaged, or no snapshot of this project.
+    """
+    config, kimg, tensors = read_snapshot(path)
+    network = config.network
+    modules = {
+        "G": make_generator(network, config),
+        "D": make_discriminator(network, config),
+        "G_ema": make_generator(network, config),
+        "augment_pipe": make_augment_pipe(config.augment.pipe),
+    }
+    for part, module in modules.items():
+        _fill(module, part, tensors, path)
+        module.eval().requires_grad_(False).to(device)
+    return Snapshot(modules["G_ema"], modules["G"], modules["D"], modules["augment_pipe"], config, kimg)
+
+
+def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[str, torch.Tensor]]:
+    """The config, kimg and tensors (`part/name`) of a snapshot file, checked but not built into networks."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise UserError(f"{path} is not a snapshot of this project (its format is {header.get('format')!r})")
+            config = config_from_dict(json.loads(header["config"]))
+            return config, float(header["kimg"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
+
+
+def _fill(module: nn.Module, part: str, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
+    state = {name.removeprefix(f"{part}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{part}/")}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"the tensors of {part} in {path} do not fit its own settings: {error}") from error

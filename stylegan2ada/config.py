@@ -1,0 +1,161 @@
+"""All settings of a run: frozen dataclasses, checked on construction, written as JSON in the run folder."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from .errors import UserError
+
+AUGMENT_MODES = ("noaug", "ada", "fixed")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Facts of the training set. `num_classes` 0: the GAN is unconditional."""
+
+    path: str
+    resolution_px: int
+    num_channels: int
+    num_images: int
+    num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    subset: int | None = None
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.num_channels in (1, 3), f"images have {self.num_channels} channels; 1 (grey) or 3 (RGB) are known")
+        _require(self.num_images > 0, f"{self.path} holds no images")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of both networks. Feature maps at resolution r: min(channel_base // r, channel_max)."""
+
+    channel_base: int = 32768
+    channel_max: int = 512
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    g_architecture: str = "skip"
+    d_architecture: str = "resnet"
+    mbstd_group_size: int = 4
+    num_fp16_res: int = 0
+    conv_clamp: float | None = None
+    freeze_layers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers", "mbstd_group_size"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        _require(self.freeze_layers >= 0, f"--freezed must be 0 or more, got {self.freeze_layers}")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses, and how often (in steps) the lazy regularisers run; an interval of 0 switches one off."""
+
+    r1_gamma: float = 10.0
+    r1_interval: int = 16
+    pl_weight: float = 2.0
+    pl_interval: int = 4
+    pl_decay: float = 0.01
+    pl_batch_shrink: int = 2
+    style_mixing_prob: float = 0.9
+
+    def __post_init__(self) -> None:
+        _require(self.r1_gamma >= 0, f"--gamma must be 0 or more, got {self.r1_gamma}")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, the same for both networks."""
+
+    learning_rate: float = 0.0025
+    beta1: float = 0.0
+    beta2: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, f"the learning rate must be above 0, got {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """`mode` noaug: none. fixed: probability p. ada: starts at p and follows the sign of D's real logits to `target`."""
+
+    mode: str = "ada"
+    pipe: str = "bgc"
+    p: float = 0.0
+    target: float = 0.6
+    ada_kimg: float = 500.0
+    interval: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.mode in AUGMENT_MODES, f"--aug is one of {', '.join(AUGMENT_MODES)}, got {self.mode}")
+        _require(0 <= self.p <= 1, f"--p must be between 0 and 1, got {self.p}")
+        _require(0 <= self.target <= 1, f"--target must be between 0 and 1, got {self.target}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run. kimg: thousands of real images shown to the discriminator."""
+
+    data: DataConfig
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    total_kimg: float = 25000
+    batch_size: int = 32
+    ema_kimg: float = 10.0
+    ema_rampup: float | None = None
+    kimg_per_tick: float = 4.0
+    snapshot_ticks: int = 50
+    seed: int = 0
+    num_workers: int = 3
+    resume: str | None = None
+    cudnn_benchmark: bool = True
+    allow_tf32: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, f"--batch must be at least 1, got {self.batch_size}")
+        _require(self.total_kimg > 0, f"--kimg must be above 0, got {self.total_kimg}")
+        _require(self.snapshot_ticks >= 1, f"--snap must be at least 1, got {self.snapshot_ticks}")
+        group = min(self.network.mbstd_group_size, self.batch_size)
+        _require(
+            self.batch_size % group == 0,
+            f"--batch {self.batch_size} is not a multiple of the minibatch-std group size {group}: choose a multiple",
+        )
+        half = self.batch_size // self.loss.pl_batch_shrink
+        _require(
+            not self.loss.pl_interval or half >= 1,
+            f"--batch {self.batch_size} is too small for path length regularisation: use at least 2",
+        )
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def config_from_dict(values: dict) -> TrainingConfig:
+    """The config that `TrainingConfig.to_dict` described, e.g. in a snapshot; unknown or missing keys raise UserError."""
+    parts = {
+        "data": DataConfig,
+        "network": NetworkConfig,
+        "loss": LossConfig,
+        "optimizer": OptimizerConfig,
+        "augment": AugmentConfig,
+    }
+    try:
+        values = {name: parts[name](**_tuples(value)) if name in parts else value for name, value in values.items()}
+        return TrainingConfig(**_tuples(values))
+    except TypeError as error:
+        raise UserError(f"the stored training options do not fit this version: {error}") from error
+
+
+def _tuples(values: dict) -> dict:
+    """JSON knows only lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

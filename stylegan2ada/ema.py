@@ -1,0 +1,21 @@
+"""The moving average of the generator's weights: what is shown, measured and shipped (Progressive GAN, section 4)."""
+
+import torch
+from torch import nn
+
+
+def ema_decay(batch_size: int, images_seen: int, ema_kimg: float, rampup: float | None) -> float:
+    """Decay per step for a half-life of ema_kimg thousand images, at most `rampup` times the images seen so far."""
+    half_life = ema_kimg * 1000
+    if rampup is not None:
+        half_life = min(half_life, images_seen * rampup)
+    return 0.5 ** (batch_size / max(half_life, 1e-8))
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * network; buffers are copied."""
+    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+    for slow, fast in zip(average.buffers(), network.buffers(), strict=True):
+        slow.copy_(fast)

@@ -1,0 +1,219 @@
+"""The training loop, read top to bottom: set up, then fetch, step, average, adapt, report, save."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from .ada import AdaController
+from .augment import AugmentPipe, make_augment_pipe
+from .checkpoint import PARTS, make_discriminator, make_generator, read_snapshot, save_snapshot
+from .config import TrainingConfig
+from .data_loader import endless_batches
+from .dataset import ImageDataset
+from .discriminator import Discriminator
+from .ema import ema_decay, update_ema
+from .errors import NonFiniteError
+from .generator import Generator
+from .grids import FakeGrid, save_real_grid
+from .images import to_model_range
+from .progress import ProgressLine, format_duration
+from .run_folder import RunLog, write_options
+from .stats import RunningMeans, StatsWriter
+from .transfer import copy_matching
+from .updates import (
+    AugmentFn,
+    DiscriminatorUpdate,
+    FakeSampler,
+    GeneratorTerm,
+    GeneratorUpdate,
+    PlainDiscriminatorUpdate,
+)
+
+RealBatches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+class SnapshotEvent(NamedTuple):
+    """What an on_snapshot callable gets: the moving-average generator (eval mode) and where the run stands."""
+
+    generator: Generator
+    kimg: float
+    path: Path
+    run_dir: Path
+    log: Callable[[str], None]
+
+
+MakeDiscriminatorUpdate = Callable[[Discriminator, AugmentFn, RealBatches, TrainingConfig], DiscriminatorUpdate]
+
+
+def plain_update(
+    D: Discriminator, augment: AugmentFn, real_batches: RealBatches, config: TrainingConfig
+) -> DiscriminatorUpdate:
+    """The discriminator update of StyleGAN2-ADA."""
+    return PlainDiscriminatorUpdate(D, augment, real_batches, config.loss, config.optimizer)
+
+
+@dataclass
+class _Networks:
+    G: Generator
+    D: Discriminator
+    G_ema: Generator
+    augment_pipe: AugmentPipe
+
+
+def train(
+    config: TrainingConfig,
+    dataset: ImageDataset,
+    run_dir: Path,
+    device: torch.device,
+    terms: Sequence[GeneratorTerm] = (),
+    make_update: MakeDiscriminatorUpdate = plain_update,
+    on_snapshot: Sequence[Callable[[SnapshotEvent], None]] = (),
+) -> Path:
+    """Trains until config.total_kimg and returns the path of the last snapshot.
+
+    `terms`, `make_update` and `on_snapshot` are the three extension points; without terms and with the plain update this
+    is StyleGAN2-ADA.
+
+    Raises:
+        NonFiniteError: a loss or gradient became NaN or Inf; names the step, the phase and the parameter. Snapshots
+            written before stay.
+    """
+    torch.manual_seed(config.seed)
+    _set_backend_flags(config, device)
+    log = RunLog(run_dir)
+    write_options(run_dir, config)
+
+    networks = _make_networks(config, device, log)
+    augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
+    fakes = FakeSampler(networks.G, torch.from_numpy(dataset.labels), config.loss.style_mixing_prob, device)
+    real_batches = _real_batches(config, dataset, device)
+    update_generator = GeneratorUpdate(
+        networks.G, networks.D, augment, fakes, config.batch_size, config.loss, config.optimizer, terms
+    )
+    update_discriminator = make_update(networks.D, augment, real_batches, config)
+    ada = AdaController(networks.augment_pipe.p, config.augment) if config.augment.mode == "ada" else None
+
+    grid = FakeGrid(networks.G, config.seed, device, config.batch_size)
+    save_real_grid(run_dir / "reals.png", dataset, config.seed)
+    grid.save(run_dir / "fakes_init.png", networks.G_ema)
+    stats, means = StatsWriter(run_dir), RunningMeans()
+    total_images = round(config.total_kimg * 1000)
+    progress = ProgressLine("training", "img")
+    clock = _TickClock()
+    images_seen = steps = ticks = 0
+    tick_end = config.kimg_per_tick * 1000
+
+    while True:
+        try:
+            means.add(update_generator.step())
+            result = update_discriminator.step(fakes.draw_images)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"training stopped at step {steps} ({images_seen / 1000:.1f} kimg): {error}") from error
+        means.add(result.report)
+        images_seen += result.num_images
+        steps += 1
+        decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
+        update_ema(networks.G_ema, networks.G, decay)
+        if ada is not None:
+            ada.observe(result.real_logits)
+        done = images_seen >= total_images
+        progress(min(images_seen, total_images), total_images)
+        if not done and images_seen < tick_end:
+            continue
+
+        ticks += 1
+        tick_end += config.kimg_per_tick * 1000
+        kimg = images_seen / 1000
+        line = clock.tick(means.pop(), ticks, kimg, networks.augment_pipe.p.item())
+        stats.write(line, kimg)
+        log(_tick_text(line))
+        if ada is not None and ada.saturated:
+            log("  warning: the augmentation probability is at or above 1: D overfits; more data or a larger --gamma helps")
+        if done or ticks % config.snapshot_ticks == 0:
+            path = run_dir / f"network-snapshot-{round(kimg):06d}.safetensors"
+            grid.save(run_dir / f"fakes{round(kimg):06d}.png", networks.G_ema)
+            save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, config, kimg)
+            for callback in on_snapshot:
+                callback(SnapshotEvent(networks.G_ema, kimg, path, run_dir, log))
+            clock.skip()
+        if done:
+            break
+
+    stats.close()
+    real_batches.close()
+    return path
+
+
+def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[str], None]) -> _Networks:
+    G = make_generator(config.network, config).to(device)
+    D = make_discriminator(config.network, config).to(device)
+    pipe = make_augment_pipe(config.augment.pipe).to(device)
+    pipe.p.fill_(config.augment.p)
+    G_ema = copy.deepcopy(G).eval().requires_grad_(False)
+    if config.resume is not None:
+        _, kimg, tensors = read_snapshot(config.resume)
+        log(f"starting from {config.resume} ({kimg:.1f} kimg)")
+        for part, module in {"G": G, "D": D, "G_ema": G_ema}.items():
+            own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
+            log(f"  {part}: {copy_matching(module, own).summary()}")
+    return _Networks(G, D, G_ema, pipe)
+
+
+def _real_batches(config: TrainingConfig, dataset: ImageDataset, device: torch.device) -> RealBatches:
+    batches = endless_batches(
+        dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device
+    )
+    for pixels, labels in batches:
+        yield to_model_range(pixels), labels
+
+
+def _no_augmentation(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def _set_backend_flags(config: TrainingConfig, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = config.cudnn_benchmark
+        torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
+        torch.backends.cudnn.allow_tf32 = config.allow_tf32
+
+
+class _TickClock:
+    """Times the ticks; time spent in snapshots is left out of the speed."""
+
+    def __init__(self) -> None:
+        self._start = self._tick_start = time.monotonic()
+        self._kimg = 0.0
+
+    def tick(self, means: dict[str, float], tick: int, kimg: float, p: float) -> dict[str, float]:
+        """The tick's line of statistics: its means, and the progress, speed and augmentation."""
+        now = time.monotonic()
+        sec = now - self._tick_start
+        sec_per_kimg = sec / max(kimg - self._kimg, 1e-9)
+        self._tick_start, self._kimg = now, kimg
+        return {
+            **means,
+            "Progress/tick": tick,
+            "Progress/kimg": kimg,
+            "Progress/augment": p,
+            "Timing/total_sec": now - self._start,
+            "Timing/sec_per_tick": sec,
+            "Timing/sec_per_kimg": sec_per_kimg,
+        }
+
+    def skip(self) -> None:
+        self._tick_start = time.monotonic()
+
+
+def _tick_text(line: dict[str, float]) -> str:
+    return (
+        f"tick {line['Progress/tick']:<4d} kimg {line['Progress/kimg']:<8.1f} "
+        f"time {format_duration(line['Timing/total_sec']):<8s} sec/kimg {line['Timing/sec_per_kimg']:<7.2f} "
+        f"loss G {line['Loss/G/loss']:<6.3f} D {line['Loss/D/loss']:<6.3f} "
+        f"augment {line['Progress/augment']:.3f}"
+    )

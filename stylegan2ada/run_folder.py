@@ -1,0 +1,38 @@
+"""The folder of one training run: its name, its log and its options."""
+
+import re
+from pathlib import Path
+
+from .config import TrainingConfig
+from .errors import UserError
+from .files import write_json
+
+
+def create_run_folder(outdir: str | Path, description: str) -> Path:
+    """Makes outdir/00000-description, numbered after the runs that are there already."""
+    outdir = Path(outdir)
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        taken = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
+        folder = outdir / f"{max(taken, default=-1) + 1:05d}-{description}"
+        folder.mkdir()
+    except OSError as error:
+        raise UserError(f"--outdir {outdir} cannot be written: {error}") from error
+    return folder
+
+
+def write_options(folder: Path, config: TrainingConfig) -> None:
+    """training_options.json: everything that decides the run."""
+    write_json(folder / "training_options.json", config.to_dict())
+
+
+class RunLog:
+    """Prints lines and keeps them in log.txt."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / "log.txt"
+
+    def __call__(self, line: str) -> None:
+        print(line, flush=True)
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,205 @@
+"""One optimiser step for the generator and one for the discriminator, with their lazy regularisers.
+
+Both return what they saw as `{name: values}` for the statistics, and refuse to step on a NaN or Inf.
+Legend: N images, K label size.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from . import losses
+from .config import LossConfig, OptimizerConfig
+from .discriminator import Discriminator
+from .errors import NonFiniteError
+from .generator import Generator
+
+Report = dict[str, torch.Tensor]
+AugmentFn = Callable[[torch.Tensor], torch.Tensor]
+TermFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class GeneratorTerm(NamedTuple):
+    """An extra term of the generator's loss: weight * mean of function(images (N,C,H,W) in [-1,1], labels (N,K)) -> (N,).
+
+    The images are G's own, before augmentation.
+    """
+
+    name: str
+    weight: float
+    function: TermFn
+
+
+class FakeSampler:
+    """Draws latents from a unit normal and labels from those of the training set, as the paper does."""
+
+    def __init__(self, G: Generator, labels: torch.Tensor, style_mixing_prob: float, device: torch.device):
+        """labels: (images, K), the training set's."""
+        self._G, self._labels, self._mixing, self._device = G, labels, style_mixing_prob, device
+
+    def draw_ws(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (count, L, W), with the graph of the mapping network, and labels (count, K); moves the mean of W."""
+        z = torch.randn([count, self._G.z_dim], device=self._device)
+        c = self._labels[torch.randint(len(self._labels), [count])].to(self._device)
+        ws, w = losses.mixed_latents(self._G.mapping, z, c, self._mixing)
+        self._G.mapping.update_average(w)
+        return ws, c
+
+    @torch.no_grad()
+    def draw_images(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (count, C, H, W) without a graph, and their labels (count, K)."""
+        ws, c = self.draw_ws(count)
+        return self._G.synthesis(ws), c
+
+
+class DiscriminatorStep(NamedTuple):
+    """What a discriminator update did: how many real images it showed, D's logits (N,1) for them, and its report."""
+
+    num_images: int
+    real_logits: torch.Tensor
+    report: Report
+
+
+class DiscriminatorUpdate(Protocol):
+    """Owns everything between real images and D's new weights: sampling, losses, step, its own state."""
+
+    def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep: ...
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+class GeneratorUpdate:
+    """Gmain plus its terms at every step, path length regularisation (StyleGAN2, section 3.2) at every `pl_interval`-th."""
+
+    def __init__(
+        self,
+        G: Generator,
+        D: Discriminator,
+        augment: AugmentFn,
+        fakes: FakeSampler,
+        batch_size: int,
+        loss: LossConfig,
+        optimizer: OptimizerConfig,
+        terms: Sequence[GeneratorTerm] = (),
+    ):
+        self._G, self._D, self._augment, self._fakes, self._loss = G, D, augment, fakes, loss
+        self._batch_size = batch_size
+        self._terms = [term for term in terms if term.weight != 0]
+        self._optimizer = make_optimizer(G, optimizer, loss.pl_interval)
+        self._pl_mean = torch.zeros([], device=next(G.parameters()).device)
+        self._steps = 0
+
+    def step(self) -> Report:
+        self._D.requires_grad_(False)
+        report = self._main()
+        if self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
+            report |= self._regularize()
+        self._steps += 1
+        return report
+
+    def _main(self) -> Report:
+        ws, c = self._fakes.draw_ws(self._batch_size)
+        images = self._G.synthesis(ws)
+        logits = self._D(self._augment(images), c)
+        loss = losses.generator_loss(logits)
+        report = {"Loss/G/loss": loss, "Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()}
+        for term in self._terms:
+            value = term.function(images, c)
+            report[f"Loss/G/{term.name}"] = value
+            loss = loss + term.weight * value
+        optimizer_step(self._optimizer, loss.mean(), self._G, "generator loss")
+        return report
+
+    def _regularize(self) -> Report:
+        ws, _ = self._fakes.draw_ws(max(self._batch_size // self._loss.pl_batch_shrink, 1))
+        images = self._G.synthesis(ws)
+        lengths = losses.path_lengths(images, ws, torch.randn_like(images))
+        pl_mean = self._pl_mean.lerp(lengths.mean(), self._loss.pl_decay)
+        penalty = (lengths - pl_mean).square()
+        loss = penalty.mean() * (self._loss.pl_weight * self._loss.pl_interval)
+        self._pl_mean.copy_(pl_mean.detach())
+        optimizer_step(self._optimizer, loss, self._G, "path length regularisation")
+        return {"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty}
+
+    def state_dict(self) -> dict:
+        return {"optimizer": self._optimizer.state_dict(), "pl_mean": self._pl_mean, "steps": self._steps}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._pl_mean.copy_(state["pl_mean"])
+        self._steps = state["steps"]
+
+
+class PlainDiscriminatorUpdate:
+    """Dmain at every step, R1 on the same real images at every `r1_interval`-th; reals come from an endless iterator."""
+
+    def __init__(
+        self,
+        D: Discriminator,
+        augment: AugmentFn,
+        real_batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+        loss: LossConfig,
+        optimizer: OptimizerConfig,
+    ):
+        """real_batches yields images (N,C,H,W) in [-1,1] and labels (N,K), on D's device; N may vary."""
+        self._D, self._augment, self._real_batches, self._loss = D, augment, real_batches, loss
+        self._trainable = [p for p in D.parameters() if p.requires_grad]
+        self._optimizer = make_optimizer(D, optimizer, loss.r1_interval)
+        self._steps = 0
+
+    def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep:
+        for parameter in self._trainable:
+            parameter.requires_grad_(True)
+        images, c = next(self._real_batches)
+        report, logits = self._main(images, c, *draw_fakes(len(images)))
+        if self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
+            report |= self._regularize(images, c)
+        self._steps += 1
+        return DiscriminatorStep(len(images), logits.detach(), report)
+
+    def _main(self, images, c, fake_images, fake_c) -> tuple[Report, torch.Tensor]:
+        fake_logits = self._D(self._augment(fake_images), fake_c)
+        real_logits = self._D(self._augment(images), c)
+        loss = losses.fake_loss(fake_logits).mean() + losses.real_loss(real_logits).mean()
+        optimizer_step(self._optimizer, loss, self._D, "discriminator loss")
+        report = {"Loss/D/loss": loss, "Loss/scores/real": real_logits, "Loss/signs/real": real_logits.sign()}
+        return report, real_logits
+
+    def _regularize(self, images: torch.Tensor, c: torch.Tensor) -> Report:
+        images = images.detach().requires_grad_(True)
+        penalty = losses.r1_penalty(images, self._D(self._augment(images), c))
+        loss = penalty.mean() * (self._loss.r1_gamma / 2 * self._loss.r1_interval)
+        optimizer_step(self._optimizer, loss, self._D, "R1 regularisation")
+        return {"Loss/D/r1_penalty": penalty}
+
+    def state_dict(self) -> dict:
+        return {"optimizer": self._optimizer.state_dict(), "steps": self._steps}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._steps = state["steps"]
+
+
+def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: int) -> torch.optim.Adam:
+    """Adam, corrected for the extra step that a lazy regulariser adds every `lazy_interval` steps (StyleGAN2, app. B)."""
+    ratio = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    betas = (config.beta1**ratio, config.beta2**ratio)
+    return torch.optim.Adam(parameters, lr=config.learning_rate * ratio, betas=betas, eps=config.eps, fused=True)
+
+
+def optimizer_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str) -> None:
+    """Backward and step; raises NonFiniteError before the weights are touched when a loss or gradient is not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    named = [(name, p.grad) for name, p in network.named_parameters() if p.grad is not None]
+    total = torch.nn.utils.get_total_norm([grad for _, grad in named])
+    if not torch.isfinite(total + loss.detach()):
+        bad = [name for name, grad in named if not torch.isfinite(grad).all()]
+        where = f"the gradient of {', '.join(bad[:3])}" if bad else "the loss"
+        raise NonFiniteError(f"{phase}: {where} is not finite")
+    optimizer.step()
