@@ -14,7 +14,7 @@ def where_changed(
     """`transform(images, *parameters)` for the images marked in `changed` (N,) bool; the others pass untouched.
 
     Untouched to the last bit, so p = 0 is the identity. On the CPU the others cost nothing, which matters for the
-    small p of short runs. Elsewhere all are computed and selected, because reading the marks would stall the device.
+    small p at the start of a run. Elsewhere all are computed and selected: reading the marks would stall the device.
     """
     if images.device.type != "cpu":
         return torch.where(changed[:, None, None, None], transform(images, *parameters), images)

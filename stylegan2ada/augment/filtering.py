@@ -27,7 +27,8 @@ class Filtering:
         """Filters `images` (N, C, H, W) with a mixture of `bands` (4, taps)."""
         gains = self.gains(draws)
         changed = (gains != 1).any(1)
-        return where_changed(changed, lambda some, gain: filter_rows_and_columns(some, gain @ bands), images, gains)
+        taps = (gains[:, :, None] * bands).sum(1)
+        return where_changed(changed, filter_rows_and_columns, images, taps)
 
     def gains(self, draws: Draws) -> torch.Tensor:
         """(N, 4) amplitude of each band: the product of four independent amplifications of one band each."""

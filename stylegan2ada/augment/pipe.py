@@ -24,6 +24,8 @@ class AugmentPipe(nn.Module):
     Each transform is applied to each image with the probability `multiplier * p`, p being the buffer that the ADA
     controller moves; p = 0 changes nothing. The first row of arguments are the multipliers, 0 (off) or more; the
     others are strengths, explained in the class of each group. Parameters are drawn anew for every image and call.
+
+    Not for the inside of `torch.func.vmap`: the size of the padding depends on the draws. Augment the batch first.
     """
 
     p: torch.Tensor
@@ -111,6 +113,8 @@ class AugmentPipe(nn.Module):
         Differentiable any number of times with respect to the images. `debug_percentile` q in (0, 1) replaces every
         draw but the noise by its q-quantile and applies all transforms that are on, whatever p.
         """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(f"images are floats (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
         if debug_percentile is not None and not 0 < debug_percentile < 1:
             raise ValueError(f"debug_percentile lies between 0 and 1, got {debug_percentile}")
         draws = Draws(len(images), self.p, debug_percentile)

@@ -391,6 +391,18 @@ class TestSettings:
         with pytest.raises(UserError, match=next(iter(settings))):
             AugmentPipe(**settings)
 
+    @pytest.mark.parametrize("images", [torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8)])
+    def test_other_than_float_batches_raise(self, images):
+        with pytest.raises(ValueError, match="images are floats"):
+            pipe_of("scale")(images)
+
+    def test_double_precision(self):
+        images = torch.randn(4, 3, 8, 8)
+        single = pipe_of(*ALL[:-2])(images, debug_percentile=0.3)
+        double = pipe_of(*ALL[:-2]).double()(images.double(), debug_percentile=0.3)
+        assert double.dtype == torch.float64
+        assert_golden(single, double, 1e-5)
+
     @pytest.mark.parametrize("quantile", [0, 1, 1.5])
     def test_an_impossible_percentile_raises(self, quantile):
         with pytest.raises(ValueError, match="between 0 and 1"):
