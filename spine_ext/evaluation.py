@@ -1,0 +1,58 @@
+"""Judging a classifier: its probabilities on a dataset and their AUC; its features as a detector."""
+
+from collections.abc import Callable
+
+import numpy as np
+import sklearn.metrics
+import torch
+from torch.utils.data import DataLoader
+
+from stylegan2ada.errors import UserError
+from stylegan2ada.images import to_model_range
+
+from .classifier import SpineClassifier
+from .labelled_images import LabelledImages, classes_of, names_of_classes
+
+
+def predict(classifier: SpineClassifier, dataset: LabelledImages, batch_size: int = 64) -> np.ndarray:
+    """The probability of each class for each image, float64 (N,K), with the classifier in eval mode.
+
+    Raises `UserError` where the dataset has other classes than the classifier.
+    """
+    classifier.check_classes(names_of_classes(dataset), dataset.name)
+    was_training = classifier.training
+    classifier.eval()
+    with torch.inference_mode():
+        batches = [
+            classifier.probabilities(to_model_range(pixels.to(classifier.device))).double().cpu().numpy()
+            for pixels, _ in DataLoader(dataset, batch_size)
+        ]
+    classifier.train(was_training)
+    return np.concatenate(batches)
+
+
+def area_under_roc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """AUC of probabilities (N,K) for one-hot labels (N,K): of class 1 for two classes, the mean over
+    one-against-rest
+    for more. Raises `UserError` where a class has no image or all images, since no AUC exists then."""
+    counts = labels.sum(axis=0)
+    if not ((counts > 0) & (counts < len(labels))).all():
+        raise UserError(f"the images per class are {counts.astype(int).tolist()}: an AUC needs images of every class")
+    if labels.shape[1] == 2:
+        return float(sklearn.metrics.roc_auc_score(labels[:, 1], probabilities[:, 1]))
+    return float(sklearn.metrics.roc_auc_score(labels, probabilities, average="macro"))
+
+
+def auc_on(classifier: SpineClassifier, dataset: LabelledImages) -> float:
+    """AUC of the classifier on a labelled dataset."""
+    classes_of(dataset)
+    return area_under_roc(dataset.labels, predict(classifier, dataset))
+
+
+def feature_detector(classifier: SpineClassifier) -> Callable[[torch.Tensor], torch.Tensor]:
+    """uint8 (N,C,H,W) to the classifier's (N,1024) features in eval mode: a detector for the metrics."""
+
+    def detect(pixels: torch.Tensor) -> torch.Tensor:
+        return classifier.eval().features(to_model_range(pixels.to(classifier.device)))
+
+    return detect
