@@ -2,10 +2,11 @@
 
 import click
 
-from spine_ext.progress import ProgressLine
+from spine_ext.convert import convert
 from spine_ext.square import RESAMPLERS
 from spine_ext.vindr import LABEL_SETS
 from stylegan2ada.cli import Command
+from stylegan2ada.progress import ProgressLine
 
 
 @click.command(cls=Command)
@@ -35,7 +36,9 @@ from stylegan2ada.cli import Command
     show_default=True,
     help="Images whose smaller side is shorter, in pixels, are rejected.",
 )
-@click.option("--workers", type=int, default=None, help="Processes that decode.  [default: one per core]")
+@click.option(
+    "--workers", type=int, default=None, help="Processes that decode.  [default: one per core, fewer for few images]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 def main(**options: object) -> None:
     """Converts a folder or zip of DICOM radiographs and their annotations CSV to a dataset for training.
@@ -49,9 +52,7 @@ def main(**options: object) -> None:
     Example:
       python dataset_tool_dicom.py --source vindr --annotations vindr/annotations/train.csv --dest train.zip
     """
-    from spine_ext.convert import convert  # here, because worker processes import this file and need no torch
-
-    report = convert(progress=ProgressLine("converting", "file"), **options)
+    report = convert(progress=ProgressLine("converting", "image"), **options)
     for line in report.lines():
         click.echo(line)
 

@@ -19,12 +19,14 @@ from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_text
 
-from .process_pool import CHUNK, Crashed, available_cores, map_in_order
+from .process_pool import Crashed, available_cores, map_in_order
 from .radiograph_files import find_radiographs, image_id
 from .square import RESAMPLERS, Rejected, SquareRecipe, read_squares
 from .vindr import LABEL_SETS, Annotations, LabelSet, read_annotations
 
 Progress = Callable[[int, int], None]
+
+FILES_WORTH_A_PROCESS = 64  # starting one takes seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ConversionReport:
 
     dest: Path
     rejects_path: Path
+    only_folder: str | None
     inputs: int
     class_counts: dict[str, int]
     rejects: tuple[Reject, ...]
@@ -57,6 +60,8 @@ class ConversionReport:
 
     def lines(self) -> Iterator[str]:
         """The report as text: totals, counts per class, counts per reason."""
+        if self.only_folder:
+            yield f"the source is in the VinDr layout: only the files in {self.only_folder}/ are used"
         yield f"{self.inputs} inputs = {self.converted} converted + {len(self.rejects)} rejected"
         for name, count in self.class_counts.items():
             yield f"  class {name}: {count}"
@@ -92,7 +97,7 @@ def convert(
         resolution: side of the images in pixels, a power of two, 4 or more.
         resample: a key of `square.RESAMPLERS`; the paper's is "nearest".
         min_side_px: images whose smaller side is shorter are rejected.
-        workers: processes; None takes the cores there are, 1 works in this process.
+        workers: processes; None takes the cores there are, fewer for few files; 1 works in this process.
         overwrite: replace an existing dataset.
         progress: called with (files looked at, files to look at).
     Raises:
@@ -107,26 +112,22 @@ def convert(
     preparation = {"tool": "dataset_tool_dicom.py", "label_set": labels, **dataclasses.asdict(recipe)}
     writer = DatasetWriter(dest, label_set.classes, {"preparation": preparation}, overwrite=overwrite)
     notes = read_annotations(annotations)
-    names = find_radiographs(source, annotations.name)
-    labelled, rejects, missing = _assign_labels(names, notes, label_set)
+    names, only_folder = find_radiographs(source, annotations.name)
+    labelled, rejects, without_file = _assign_labels(names, notes, label_set)
+    inputs = len(names) + without_file
     class_counts = dict.fromkeys(label_set.classes, 0)
     with writer:
         for name, square in _read_all(source, list(labelled), recipe, workers, progress):
             if isinstance(square, Rejected):
                 rejects.append(Reject(name, square.reason, square.detail))
-                continue
-            writer.add(square, labelled[name])
-            class_counts[label_set.classes[labelled[name]]] += 1
+            else:
+                writer.add(square, labelled[name])
+                class_counts[label_set.classes[labelled[name]]] += 1
         rejects.sort(key=lambda reject: reject.file)
         report = ConversionReport(
-            dest, rejects_path, len(names) + missing, class_counts, tuple(rejects), notes.repeated_rows
+            dest, rejects_path, only_folder, inputs, class_counts, tuple(rejects), notes.repeated_rows
         )
-        if report.inputs != report.converted + len(report.rejects):
-            raise RuntimeError(f"{report.inputs} inputs, but {report.converted} + {len(report.rejects)} accounted for")
-        _write_rejects(report)
-        if not report.converted:
-            reasons = ", ".join(f"{reason}: {count}" for reason, count in report.reason_counts.items())
-            raise UserError(f"none of {report.inputs} inputs could be converted ({reasons}); see {rejects_path}")
+        _check_and_write_rejects(report)
     return report
 
 
@@ -176,7 +177,7 @@ def _read_all(
     source: Path, names: list[str], recipe: SquareRecipe, workers: int | None, progress: Progress | None
 ) -> Iterator[tuple[str, np.ndarray | Rejected]]:
     if workers is None:
-        workers = max(1, min(available_cores(), len(names) // (2 * CHUNK)))  # a few files are not worth a process
+        workers = max(1, min(available_cores(), len(names) // FILES_WORTH_A_PROCESS))
     read = functools.partial(read_squares, source=source, recipe=recipe)
     for done, (name, square) in enumerate(zip(names, map_in_order(read, names, workers), strict=True), start=1):
         crashed = isinstance(square, Crashed)
@@ -185,7 +186,10 @@ def _read_all(
             progress(done, len(names))
 
 
-def _write_rejects(report: ConversionReport) -> None:
+def _check_and_write_rejects(report: ConversionReport) -> None:
+    """The last step before the dataset appears: it does not, unless every input is accounted for."""
+    if report.inputs != report.converted + len(report.rejects):
+        raise RuntimeError(f"{report.inputs} inputs, but {report.converted} + {len(report.rejects)} accounted for")
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "reason", "detail"])
@@ -194,3 +198,9 @@ def _write_rejects(report: ConversionReport) -> None:
         write_text(report.rejects_path, text.getvalue())
     except OSError as error:
         raise UserError(f"cannot write {report.rejects_path}: {error.strerror}; choose another --dest") from error
+    if not report.converted:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in report.reason_counts.items())
+        raise UserError(
+            f"none of {report.inputs} inputs could be converted ({reasons}): see {report.rejects_path} and check "
+            "--source and --annotations"
+        )

@@ -18,8 +18,10 @@ from .square import opened_source
 DICOM_SUFFIXES = (".dicom", ".dcm", ".dicm")
 
 
-def find_radiographs(source: Path, annotations_name: str) -> list[str]:
-    """Sorted names, relative to the folder or zip `source`, of the files that are or should be radiographs.
+def find_radiographs(source: Path, annotations_name: str) -> tuple[list[str], str | None]:
+    """The files of a folder or zip that are or should be radiographs: sorted names relative to `source`.
+
+    Also the name of the VinDr folder that they were narrowed down to, or None.
 
     Args:
         annotations_name: name of the annotations CSV; of `train.csv` the folder `train_images` is used if there.
@@ -39,7 +41,7 @@ def find_radiographs(source: Path, annotations_name: str) -> list[str]:
         suffixes = ", ".join(DICOM_SUFFIXES)
         raise UserError(f"{source} holds no DICOM files (named {suffixes}, or with DICOM content): check --source")
     in_folder = [name for name in found if folder in PurePosixPath(name).parts[:-1]]
-    return in_folder or found
+    return (in_folder, folder) if in_folder else (found, None)
 
 
 def image_id(name: str, known: Collection[str]) -> str:

@@ -42,7 +42,7 @@ def test_prints_counts_and_progress(source):
         "  class abnormal: 1",
         "  rejected, too small: 1",
     ]
-    assert "converting 3/3" in result.stderr and "file/s" in result.stderr
+    assert "converting 3/3" in result.stderr and "image/s" in result.stderr
 
 
 def test_runs_as_a_script_from_another_folder(source, repository_dir):

@@ -92,7 +92,10 @@ def test_binary(vindr, tmp_path):
         "gone": "annotated but no such file",
     }
     assert report.inputs == 8 == report.converted + len(report.rejects)
-    assert next(report.lines()) == "8 inputs = 4 converted + 4 rejected"
+    assert list(report.lines())[:2] == [
+        "the source is in the VinDr layout: only the files in train_images/ are used",
+        "8 inputs = 4 converted + 4 rejected",
+    ]
 
 
 def test_lesion(vindr, tmp_path):
@@ -171,7 +174,7 @@ class TestFindRadiographs:
         (tmp_path / "empty.dcm").write_bytes(b"")
         (tmp_path / "readme.txt").write_text("hello")
         found = ["1.2.840.1", "a.dcm", "b.DICOM", "c.dicm", "empty.dcm", "sub/deep/IM0001"]
-        assert find_radiographs(tmp_path, "train.csv") == found
+        assert find_radiographs(tmp_path, "train.csv") == (found, None)
 
     def test_ids(self):
         assert image_id("train_images/0a1b.dicom", {"0a1b"}) == "0a1b"
@@ -184,7 +187,7 @@ class TestFindRadiographs:
         source.mkdir()
         (source / "train_images").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
         (tmp_path / "elsewhere" / "loop").symlink_to(source, target_is_directory=True)
-        assert find_radiographs(source, "train.csv") == ["train_images/a.dcm"]
+        assert find_radiographs(source, "train.csv") == (["train_images/a.dcm"], "train_images")
 
 
 class TestMistakes:
