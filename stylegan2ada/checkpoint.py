@@ -110,7 +110,7 @@ def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[
             if header.get("format") != FORMAT:
                 raise UserError(f"{path} is not a snapshot of this project (its format is {header.get('format')!r})")
             config = config_from_dict(json.loads(header["config"]))
-            return config, float(header["kimg"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return config, float(header["kimg"]), {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
 

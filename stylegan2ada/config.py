@@ -22,7 +22,9 @@ class DataConfig:
     mirror: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.num_channels in (1, 3), f"images have {self.num_channels} channels; 1 (grey) or 3 (RGB) are known")
+        _require(
+            self.num_channels in (1, 3), f"images have {self.num_channels} channels; known are 1 (grey) and 3 (RGB)"
+        )
         _require(self.num_images > 0, f"{self.path} holds no images")
 
 
@@ -79,7 +81,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """`mode` noaug: none. fixed: probability p. ada: starts at p and follows the sign of D's real logits to `target`."""
+    """`mode` noaug: none. fixed: probability p. ada: starts at p, follows the sign of D's real logits to `target`."""
 
     mode: str = "ada"
     pipe: str = "bgc"
@@ -136,7 +138,7 @@ class TrainingConfig:
 
 
 def config_from_dict(values: dict) -> TrainingConfig:
-    """The config that `TrainingConfig.to_dict` described, e.g. in a snapshot; unknown or missing keys raise UserError."""
+    """The config that `TrainingConfig.to_dict` described; unknown or missing keys raise UserError."""
     parts = {
         "data": DataConfig,
         "network": NetworkConfig,

@@ -58,9 +58,7 @@ class DiscriminatorBlock(nn.Module):
     def num_layers(self) -> int:
         return len([name for name, _ in self.named_children()])
 
-    def forward(
-        self, x: torch.Tensor | None, img: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, x: torch.Tensor | None, img: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         dtype = compute_dtype(self.use_fp16, (img if x is None else x).device)
         if x is not None:
             x = x.to(dtype=dtype, memory_format=torch.channels_last)
@@ -162,7 +160,8 @@ class Discriminator(nn.Module):
             self.mapping = MappingNetwork(0, c_dim, cmap_dim, num_ws=None, **(mapping_kwargs or {}))
         self.b4 = DiscriminatorEpilogue(
             channels_at(4, channel_base, channel_max), cmap_dim, 4, img_channels,
-            has_fromrgb=architecture == "skip" or not self.block_resolutions, conv_clamp=conv_clamp, **(epilogue_kwargs or {}),
+            has_fromrgb=architecture == "skip" or not self.block_resolutions, conv_clamp=conv_clamp,
+            **(epilogue_kwargs or {}),
         )  # fmt: skip
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:

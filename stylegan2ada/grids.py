@@ -14,7 +14,7 @@ MIN_ROWS = 6
 
 
 class FakeGrid:
-    """Fixed latents and labels, so that the grids of a run can be compared. Class k fills an equal share of the rows."""
+    """Fixed latents and labels, so that the grids of a run can be compared. Each class has as many rows."""
 
     def __init__(self, G: Generator, seed: int, device: torch.device, batch_size: int):
         self.labels = grid_labels(G.c_dim)

@@ -69,9 +69,7 @@ class Conv2dLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
         weight = (self.weight * self.weight_gain).to(x.dtype)
-        x = conv2d_resample(
-            x, weight, self.resample_filter, self.up, self.down, self.padding, flip_weight=self.up == 1
-        )
+        x = conv2d_resample(x, weight, self.resample_filter, self.up, self.down, self.padding, flip_weight=self.up == 1)
         return scaled_bias_act(x, self.bias, self.activation, gain, self.conv_clamp)
 
 
@@ -150,7 +148,9 @@ class MinibatchStdLayer(nn.Module):
         if batch % group:
             raise ValueError(f"a batch of {batch} images does not divide into minibatch-std groups of {group}")
         groups = x.reshape(group, batch // group, self.num_channels, channels // self.num_channels, height, width)
-        deviation = (groups.float().var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=[2, 3, 4])  # (N/group, num_channels)
+        deviation = (
+            (groups.float().var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=[2, 3, 4])
+        )  # (N/group, num_channels)
         statistic = deviation.to(x.dtype).repeat(group, 1)[:, :, None, None].expand(-1, -1, height, width)
         return torch.cat([x, statistic], dim=1)
 

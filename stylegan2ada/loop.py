@@ -76,8 +76,8 @@ def train(
 ) -> Path:
     """Trains until config.total_kimg and returns the path of the last snapshot.
 
-    `terms`, `make_update` and `on_snapshot` are the three extension points; without terms and with the plain update this
-    is StyleGAN2-ADA.
+    `terms`, `make_update` and `on_snapshot` are the three extension points; without terms and with the plain update
+    this is StyleGAN2-ADA.
 
     Raises:
         NonFiniteError: a loss or gradient became NaN or Inf; names the step, the phase and the parameter. Snapshots
@@ -113,7 +113,8 @@ def train(
             means.add(update_generator.step())
             result = update_discriminator.step(fakes.draw_images)
         except NonFiniteError as error:
-            raise NonFiniteError(f"training stopped at step {steps} ({images_seen / 1000:.1f} kimg): {error}") from error
+            where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
+            raise NonFiniteError(f"training stopped at {where}: {error}") from error
         means.add(result.report)
         images_seen += result.num_images
         steps += 1
@@ -133,7 +134,7 @@ def train(
         stats.write(line, kimg)
         log(_tick_text(line))
         if ada is not None and ada.saturated:
-            log("  warning: the augmentation probability is at or above 1: D overfits; more data or a larger --gamma helps")
+            log("  warning: the augmentation probability is 1 or more, D overfits: more data or a larger --gamma helps")
         if done or ticks % config.snapshot_ticks == 0:
             path = run_dir / f"network-snapshot-{round(kimg):06d}.safetensors"
             grid.save(run_dir / f"fakes{round(kimg):06d}.png", networks.G_ema)
@@ -165,9 +166,7 @@ def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[
 
 
 def _real_batches(config: TrainingConfig, dataset: ImageDataset, device: torch.device) -> RealBatches:
-    batches = endless_batches(
-        dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device
-    )
+    batches = endless_batches(dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device)
     for pixels, labels in batches:
         yield to_model_range(pixels), labels
 

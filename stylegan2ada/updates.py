@@ -22,7 +22,7 @@ TermFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class GeneratorTerm(NamedTuple):
-    """An extra term of the generator's loss: weight * mean of function(images (N,C,H,W) in [-1,1], labels (N,K)) -> (N,).
+    """An extra term of the generator's loss: weight * mean of function(images (N,C,H,W) in [-1,1], labels (N,K)).
 
     The images are G's own, before augmentation.
     """
@@ -73,7 +73,7 @@ class DiscriminatorUpdate(Protocol):
 
 
 class GeneratorUpdate:
-    """Gmain plus its terms at every step, path length regularisation (StyleGAN2, section 3.2) at every `pl_interval`-th."""
+    """Gmain and its terms at every step, path length regularisation (StyleGAN2, 3.2) at every `pl_interval`-th."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class GeneratorUpdate:
 
 
 class PlainDiscriminatorUpdate:
-    """Dmain at every step, R1 on the same real images at every `r1_interval`-th; reals come from an endless iterator."""
+    """Dmain at every step, R1 on the same reals at every `r1_interval`-th; reals come from an endless iterator."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class PlainDiscriminatorUpdate:
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: int) -> torch.optim.Adam:
-    """Adam, corrected for the extra step that a lazy regulariser adds every `lazy_interval` steps (StyleGAN2, app. B)."""
+    """Adam, corrected for the extra step of a lazy regulariser every `lazy_interval` steps (StyleGAN2, app. B)."""
     ratio = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
     parameters = [p for p in network.parameters() if p.requires_grad]
     betas = (config.beta1**ratio, config.beta2**ratio)

@@ -40,8 +40,8 @@ def bias_act(
 ) -> torch.Tensor:
     """act(x + b) * gain, limited to [-clamp, clamp].
 
-    x: any shape; b: (x.shape[dim],) or None. `alpha` (lrelu's slope below zero), `gain` default to the activation's own;
-    clamp None means no limit. Differentiable twice with respect to x and b.
+    x: any shape; b: (x.shape[dim],) or None. `alpha` (lrelu's slope below zero) and `gain` default to the activation's
+    own; clamp None means no limit. Differentiable twice with respect to x and b.
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"activation {act!r} is unknown; known: {', '.join(ACTIVATIONS)}")

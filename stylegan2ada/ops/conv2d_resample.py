@@ -18,8 +18,8 @@ def conv2d_resample(
 ) -> torch.Tensor:
     """Upsamples by `up`, convolves, downsamples by `down`, filtering with f where it resamples.
 
-    x (N, C_in, H, W), w (C_out, C_in // groups, kh, kw), f from `setup_filter`. `padding` counts pixels of the upsampled
-    image. `flip_weight=True` is a correlation (as torch's conv2d), False a convolution. Differentiable twice.
+    x (N, C_in, H, W), w (C_out, C_in // groups, kh, kw), f from `setup_filter`. `padding` counts pixels of the
+    upsampled image. `flip_weight=True` is a correlation (as torch's conv2d), False a convolution. Differentiable twice.
     """
     height, width = w.shape[2:]
     x0, x1, y0, y1 = resampling_padding(f, up, down, padding)
@@ -31,7 +31,7 @@ def conv2d_resample(
         x = _conv2d(x, w, groups=groups, flip_weight=flip_weight)
         return upfirdn2d(x, f, up=up, padding=(x0, x1, y0, y1), gain=up**2)
     if up > 1 and down == 1:
-        # Zero insertion and convolution are one transposed convolution; the FIR filter commutes with it and comes after.
+        # Zero insertion and convolution are one transposed convolution; the FIR filter commutes with it and comes last.
         x = _conv_transpose2d(x, w, up, groups, flip_weight)
         padding = (x0 - width + 1, x1 - width + up, y0 - height + 1, y1 - height + up)
         return upfirdn2d(x, f, padding=padding, gain=up**2)

@@ -22,8 +22,8 @@ def modulated_conv2d(
     """Convolves each image with the weight scaled by its own styles.
 
     x (N, C_in, H, W), weight (C_out, C_in, kh, kw), styles (N, C_in), noise broadcastable to the result or None.
-    Scaling the weight's input channels equals scaling x before, and demodulation equals scaling the result, so no weight
-    per image is ever made; `fused_modconv=True` makes them, as the reference does (one grouped convolution).
+    Scaling the weight's input channels equals scaling x before, and demodulation equals scaling the result, so no
+    weight per image is ever made; `fused_modconv=True` makes them, as the reference does (one grouped convolution).
     """
     if fused_modconv:
         return modulated_conv2d_reference(

@@ -1,7 +1,7 @@
 """Upsample, FIR-filter and downsample 2-D images (StyleGAN2 paper, appendix B; the resampling of all its networks).
 
-Shapes: x (N, C, H, W), filter f (fh, fw), or (taps,) for a separable one. The filter is a constant: only x is differentiated,
-and because the operation is linear its derivative is the same operation with `up` and `down` exchanged.
+Shapes: x (N, C, H, W), filter f (fh, fw), or (taps,) for a separable one. The filter is a constant: only x is
+differentiated, and because the operation is linear its derivative is the same operation, `up` and `down` exchanged.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def setup_filter(
 ) -> torch.Tensor:
     """Makes a float32 FIR filter of unit sum from its taps: (taps,) if separable, else (fh, fw).
 
-    A 1-D filter of eight or more taps is kept separable, a shorter one becomes its outer product (one pass is then cheaper).
+    A 1-D filter of eight or more taps stays separable, a shorter one becomes its outer product (one pass is cheaper).
     """
     f = torch.as_tensor(1.0 if taps is None else taps, dtype=torch.float32)
     if f.ndim > 2 or f.numel() == 0:
@@ -146,7 +146,5 @@ def upfirdn2d_reference(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1
     f = f if flip_filter else f.flip([0, 1])
     x = F.pad(_insert_zeros(x, (up_x, up_y)), four_sides(padding))
     height, width = x.shape[2] - f.shape[0] + 1, x.shape[3] - f.shape[1] + 1
-    y = sum(
-        f[i, j] * x[:, :, i : i + height, j : j + width] for i in range(f.shape[0]) for j in range(f.shape[1])
-    )
+    y = sum(f[i, j] * x[:, :, i : i + height, j : j + width] for i in range(f.shape[0]) for j in range(f.shape[1]))
     return y[:, :, ::down_y, ::down_x] * gain

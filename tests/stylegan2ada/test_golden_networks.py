@@ -13,8 +13,8 @@ from stylegan2ada.generator import Generator
 from tests.golden import Golden, assert_golden
 
 STORED_ELEMENTS = 4096  # a larger gradient is stored as its norm
-# A scalar that is the sum of cancelling terms, a hundred times smaller than its siblings: in float64 our network shows that
-# the golden number itself is 1.04e-4 off, ours 2.1e-4.
+# A scalar that is the sum of cancelling terms, a hundred times smaller than its siblings: in float64 our network shows
+# that the golden number itself is 1.04e-4 off, ours 2.1e-4.
 LOOSER = {("uncond64", "Gmain", "synthesis.b16.conv1.noise_strength"): 5e-4}
 
 
@@ -35,7 +35,9 @@ class Networks:
         )  # fmt: skip
         weights = np.load(directory / f"{name}_weights.npz")
         for prefix, network in {"G/": self.G, "D/": self.D}.items():
-            state = {k.removeprefix(prefix): torch.from_numpy(weights[k]) for k in weights.files if k.startswith(prefix)}
+            state = {
+                k.removeprefix(prefix): torch.from_numpy(weights[k]) for k in weights.files if k.startswith(prefix)
+            }
             network.load_state_dict(state)
             network.eval()
         self.z, self.c = self.golden["z"], self.golden["c"]

@@ -75,5 +75,3 @@ def test_modulated_conv2d(golden: Golden, case: dict, fused_modconv: bool) -> No
     dx, dw, dstyles = torch.autograd.grad(y, [x, w, styles], golden[f"{case['id']}/dy"])
     for name, value in {"y": y, "dx": dx, "dw": dw, "dstyles": dstyles}.items():
         assert_golden(value, golden[f"{case['id']}/{name}"], 1e-5)
-
-

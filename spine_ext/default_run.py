@@ -1,0 +1,85 @@
+"""The embedded default: phantom radiographs as DICOM, converted by the DICOM tool, at a scale a laptop can train.
+
+Every step leaves its result in a cache folder, and is skipped when the result is there.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stylegan2ada.config import DataConfig
+from stylegan2ada.options import RunOptions
+from stylegan2ada.progress import ProgressLine
+
+from .convert import convert
+from .phantom import make_phantom_dataset
+from .vindr import LABEL_SETS
+
+NOTICE = "built-in phantom: drawn shapes, not clinical data"
+
+# 64 px and a small network: about seven minutes on two CPU cores. ADA has no time to act in so short a run.
+PHANTOM_SCALE = RunOptions(
+    batch=16, kimg=12, tick=0.5, snap=6, channel_base=2048, channel_max=64, latent=128, ema_kimg=0.5, gamma=0.05,
+    aug="noaug", workers=0,
+)  # fmt: skip
+
+PHANTOM_CLASSIFIER_EPOCHS = 12
+
+
+@dataclass(frozen=True)
+class PhantomSize:
+    """How many phantoms, for which labels, at which side in pixels."""
+
+    train: int = 1500
+    test: int = 500
+    labels: str = "binary"
+    resolution_px: int = 64
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"phantom-{self.train}-{self.test}-seed{self.seed}"
+
+    def data_config(self, path: Path) -> DataConfig:
+        """What a training set of this size will look like (some images are flawed on purpose and drop out)."""
+        classes = LABEL_SETS[self.labels].classes
+        return DataConfig(str(path), self.resolution_px, 1, self.train, len(classes), tuple(classes))
+
+
+@dataclass(frozen=True)
+class PhantomDatasets:
+    train_zip: Path
+    test_zip: Path
+
+
+def default_cache_dir() -> Path:
+    """$SPINEGAN_CACHE, else ~/.cache/spinegan."""
+    return Path(os.environ.get("SPINEGAN_CACHE") or Path.home() / ".cache" / "spinegan")
+
+
+def phantom_paths(cache_dir: Path, size: PhantomSize) -> PhantomDatasets:
+    folder = cache_dir / size.name
+    stem = f"{size.labels}-{size.resolution_px}px"
+    return PhantomDatasets(folder / f"train-{stem}.zip", folder / f"test-{stem}.zip")
+
+
+def prepare_phantom(cache_dir: Path, size: PhantomSize, log: Callable[[str], None]) -> PhantomDatasets:
+    """Draws the phantoms and converts both splits, unless they are in the cache."""
+    paths = phantom_paths(cache_dir, size)
+    dicom_dir = cache_dir / size.name / "dicom"
+    if paths.train_zip.exists() and paths.test_zip.exists():
+        log(f"phantom datasets: {paths.train_zip.parent} (from an earlier run)")
+        return paths
+    log(f"drawing {size.train} training and {size.test} test phantoms as DICOM files: {dicom_dir}")
+    make_phantom_dataset(
+        dicom_dir, train=size.train, test=size.test, seed=size.seed, progress=ProgressLine("phantom", "image")
+    )
+    for split, dest in {"train": paths.train_zip, "test": paths.test_zip}.items():
+        report = convert(
+            dicom_dir / f"{split}_images", dicom_dir / "annotations" / f"{split}.csv", dest, labels=size.labels,
+            resolution=size.resolution_px, overwrite=True, progress=ProgressLine("converting", "image"),
+        )  # fmt: skip
+        for line in report.lines():
+            log(f"  {line}")
+    return paths

@@ -1,0 +1,113 @@
+"""From what the user asked for to the plan of a run: presets, labels, scale, settings. Checks all, writes nothing."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from stylegan2ada.config import DataConfig, TrainingConfig
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.errors import UserError
+from stylegan2ada.options import RunOptions, resolve_config
+
+from .default_run import NOTICE, PHANTOM_SCALE, PhantomSize, phantom_paths
+from .presets import PAPER_RUNS, PRIVATE_RUN, PaperRun
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The options of train.py as given; None: not said. `data` None: the built-in phantom."""
+
+    options: RunOptions
+    data: str | None = None
+    test_data: str | None = None
+    cond: bool | None = None
+    subset: int | None = None
+    mirror: bool = False
+    gamma_clinical: float | None = None
+    clinical_reduction: str = "mean"
+    classifier: str | None = None
+    classifier_epochs: int | None = None
+    phantom: PhantomSize = field(default_factory=PhantomSize)
+    cache_dir: Path = Path("cache")
+    outdir: Path = Path("training-runs")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The request with every choice made."""
+
+    request: RunRequest
+    config: TrainingConfig
+    gamma_clinical: float
+    conditional: bool
+    phantom: PhantomSize | None
+
+    def describe(self) -> dict:
+        """Everything that decides the run, for --dry-run."""
+        return {
+            "data": NOTICE if self.phantom else self.request.data,
+            "clinical_term": {"gamma": self.gamma_clinical, "reduction": self.request.clinical_reduction},
+            "training": self.config.to_dict(),
+        }
+
+
+def plan_run(request: RunRequest) -> RunPlan:
+    """Resolves presets and options against the data set's facts. Raises UserError for whatever cannot work."""
+    if request.options.cfg == PRIVATE_RUN:
+        raise UserError("--cfg=dp: the private variant is not part of this version; use spinegan or stylegan2-ada")
+    paper = PAPER_RUNS.get(request.options.cfg or "")
+    conditional = paper is not None if request.cond is None else request.cond
+    gamma = _gamma_clinical(request, paper, conditional)
+    phantom = None
+    if request.data is None:
+        phantom = request.phantom if paper is None else dataclasses.replace(request.phantom, labels=paper.labels)
+        data = phantom.data_config(phantom_paths(request.cache_dir, phantom).train_zip)
+        data = data if conditional else dataclasses.replace(data, num_classes=0, class_names=())
+    else:
+        data = data_config(open_training_set(request, request.data, conditional), request)
+    config = resolve_config(_options(request, paper, phantom), data)
+    return RunPlan(request, config, gamma, conditional, phantom)
+
+
+def open_training_set(request: RunRequest, path: str, conditional: bool) -> ImageDataset:
+    """The training images with the request's subset and mirroring."""
+    seed = request.options.seed or 0
+    return ImageDataset(path, use_labels=conditional, max_size=request.subset, mirror=request.mirror, seed=seed)
+
+
+def data_config(dataset: ImageDataset, request: RunRequest) -> DataConfig:
+    """The facts of an open training set."""
+    return DataConfig(
+        path=str(dataset.path),
+        resolution_px=dataset.resolution,
+        num_channels=dataset.num_channels,
+        num_images=len(dataset),
+        num_classes=dataset.label_dim,
+        class_names=dataset.class_names or (),
+        subset=request.subset,
+        mirror=request.mirror,
+    )
+
+
+def _gamma_clinical(request: RunRequest, paper: PaperRun | None, conditional: bool) -> float:
+    gamma = request.gamma_clinical
+    if gamma is None:
+        gamma = paper.gamma_clinical if paper is not None and conditional else 0.0
+    if gamma < 0:
+        raise UserError(f"--gamma-clinical must be 0 or more, got {gamma}")
+    if gamma > 0 and not conditional:
+        raise UserError(f"--gamma-clinical={gamma} needs labels: add --cond=1, with a dataset that has labels")
+    return gamma
+
+
+def _options(request: RunRequest, paper: PaperRun | None, phantom: PhantomSize | None) -> RunOptions:
+    """What was given, over the phantom's scale, over the paper's settings."""
+    given, defaults = request.options, RunOptions()
+    if paper is not None:
+        given, defaults = dataclasses.replace(given, cfg=None), paper.options
+    if phantom is not None:
+        defaults = PHANTOM_SCALE.over(defaults)
+    return given.over(defaults)

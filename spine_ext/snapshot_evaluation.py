@@ -1,0 +1,95 @@
+"""The numbers at each snapshot, by a classifier: are the fakes like the test images, and of their class?"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from stylegan2ada.generator import Generator
+from stylegan2ada.images import to_model_range, to_uint8
+from stylegan2ada.loop import SnapshotEvent
+
+from .classifier import SpineClassifier
+from .evaluation import area_under_roc
+from .labelled_images import LabelledImages
+
+METRIC = "frechet_classifier"
+BATCH = 32
+
+Frechet = Callable[[np.ndarray, np.ndarray], float]
+
+
+class SnapshotEvaluation:
+    """An on_snapshot callable: Frechet distance in the classifier's features, and the classifier's AUC on the fakes.
+
+    As many fakes as test images are made, with the test images' labels. The classifier that judges may be the one that
+    the clinical term uses, so its AUC says how well the term's wish was met, not how good the images are.
+    """
+
+    def __init__(
+        self, classifier: SpineClassifier, test: LabelledImages, frechet: Frechet, seed: int, device: torch.device
+    ):
+        self._classifier, self._frechet, self._seed, self._device = classifier, frechet, seed, device
+        self._labels = torch.from_numpy(test.labels)
+        self._real_features, _ = self._judge(_batches(test))
+        self.num_images = len(self._labels)
+
+    def __call__(self, event: SnapshotEvent) -> None:
+        result = self.measure(event.generator)
+        line = {
+            "results": result,
+            "metric": METRIC,
+            "num_real": self.num_images,
+            "num_fake": self.num_images,
+            "seed": self._seed,
+            "kimg": event.kimg,
+            "snapshot": event.path.name,
+            "timestamp": time.time(),
+        }
+        with open(event.run_dir / f"metric-{METRIC}.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        event.log(
+            f"  {event.kimg:.1f} kimg: Frechet distance in classifier features {result[METRIC]:.2f}, "
+            f"classifier AUC on {self.num_images} fakes {result['auc']:.3f}"
+        )
+
+    def measure(self, generator: Generator) -> dict[str, float]:
+        """The two numbers for any generator of the same classes."""
+        features, probabilities = self._judge(self._fakes(generator))
+        return {
+            METRIC: self._frechet(features, self._real_features),
+            "auc": area_under_roc(self._labels.numpy(), probabilities),
+        }
+
+    def measure_real(self, images: LabelledImages) -> dict[str, float]:
+        """The same for other real images: what a perfect generator would reach. Those the classifier was trained on
+        flatter its AUC."""
+        features, probabilities = self._judge(_batches(images))
+        return {
+            METRIC: self._frechet(features, self._real_features),
+            "auc": area_under_roc(images.labels, probabilities),
+        }
+
+    @torch.no_grad()
+    def _fakes(self, generator: Generator) -> Iterator[torch.Tensor]:
+        latents = np.random.RandomState(self._seed).randn(self.num_images, generator.z_dim).astype(np.float32)
+        for z, c in zip(torch.from_numpy(latents).split(BATCH), self._labels.split(BATCH), strict=True):
+            yield to_uint8(generator(z.to(self._device), c.to(self._device), noise_mode="const"))
+
+    @torch.no_grad()
+    def _judge(self, batches: Iterator[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, 1024) and class probabilities (N, K) of uint8 batches."""
+        features, probabilities = [], []
+        for pixels in batches:
+            images = to_model_range(pixels.to(self._device))
+            features.append(self._classifier.features(images).double().cpu().numpy())
+            probabilities.append(self._classifier.probabilities(images).double().cpu().numpy())
+        return np.concatenate(features), np.concatenate(probabilities)
+
+
+def _batches(images: LabelledImages) -> Iterator[torch.Tensor]:
+    for first in range(0, len(images), BATCH):
+        pixels = [images[index][0] for index in range(first, min(first + BATCH, len(images)))]
+        yield torch.from_numpy(np.stack(pixels))

@@ -1,0 +1,144 @@
+"""A run of train.py: data, classifier, the GAN with its clinical term, and the closing numbers."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from stylegan2ada.checkpoint import load, make_generator
+from stylegan2ada.config import TrainingConfig
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.files import write_json
+from stylegan2ada.loop import train
+from stylegan2ada.progress import ProgressLine
+from stylegan2ada.run_folder import create_run_folder
+from stylegan2ada.updates import GeneratorTerm
+
+from .classifier import SpineClassifier, load_classifier, save_classifier
+from .classifier_training import train_classifier
+from .clinical import ClinicalTerm
+from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
+from .evaluation import auc_on
+from .labelled_images import Selection, names_of_classes
+from .run_plan import RunPlan, data_config, open_training_set
+from .snapshot_evaluation import Frechet, SnapshotEvaluation
+
+TERM_EPOCHS = 19  # of the paper's classifier for the loss term
+
+Log = Callable[[str], None]
+
+
+def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
+    """Runs the plan and returns the run folder."""
+    request = plan.request
+    data_path, test_path = request.data, request.test_data
+    if plan.phantom is not None:
+        log(f"no --data given: training on the {NOTICE}")
+        datasets = prepare_phantom(request.cache_dir, plan.phantom, log)
+        data_path, test_path = str(datasets.train_zip), test_path or str(datasets.test_zip)
+    dataset = open_training_set(request, data_path, plan.conditional)
+    config = dataclasses.replace(plan.config, data=data_config(dataset, request))
+    test = None
+    if test_path is not None and plan.conditional:
+        test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
+    classifier = _classifier(plan, dataset, test, log)
+
+    run_dir = create_run_folder(request.outdir, _description(plan, dataset, config))
+    log(f"run folder: {run_dir}")
+    terms, evaluations = [], []
+    if classifier is not None:
+        save_classifier(classifier, run_dir / "classifier.safetensors")
+        if plan.gamma_clinical > 0:
+            term = ClinicalTerm(classifier, request.clinical_reduction, config.batch_size)
+            terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
+        if test is not None:
+            evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed, request.device))
+    snapshot = train(config, dataset, run_dir, request.device, terms=terms, on_snapshot=evaluations)
+    for evaluation in evaluations:
+        _closing_numbers(evaluation, snapshot, dataset, config, request.device, log)
+    log(f"network: {snapshot}")
+    if plan.phantom is not None:
+        log(f"this was the {NOTICE}; for your own images give --data")
+    return run_dir
+
+
+def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:
+    """The classifier of the clinical term and the closing numbers: given, cached, or trained now; None: not needed."""
+    request = plan.request
+    if request.classifier is not None:
+        classifier = load_classifier(request.classifier, request.device)
+        classifier.check_classes(names_of_classes(dataset), str(dataset.path))
+        return classifier
+    if plan.gamma_clinical == 0 and (plan.phantom is None or not plan.conditional):
+        return None
+    epochs = request.classifier_epochs or (TERM_EPOCHS if plan.phantom is None else PHANTOM_CLASSIFIER_EPOCHS)
+    cached = None
+    if plan.phantom is not None and request.subset is None and not request.mirror:
+        stem = phantom_paths(request.cache_dir, plan.phantom).train_zip.stem
+        cached = request.cache_dir / plan.phantom.name / f"classifier-{stem}-epochs{epochs}.safetensors"
+        if cached.exists():
+            log(f"classifier: {cached} (from an earlier run)")
+            return load_classifier(cached, request.device)
+    classifier = _train_classifier(plan, dataset, test, epochs, log)
+    if cached is not None:
+        save_classifier(classifier, cached)
+    return classifier
+
+
+def _train_classifier(
+    plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, epochs: int, log: Log
+) -> SpineClassifier:
+    log(f"no --classifier given: training one on {len(dataset)} images, {epochs} epochs")
+    line = ProgressLine("classifier", "image")
+    classifier, _ = train_classifier(
+        dataset, epochs=epochs, seed=plan.config.seed, device=plan.request.device, notify=log, progress=line
+    )
+    if test is not None:
+        auc = auc_on(classifier, test)
+        classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc)
+        log(f"  classifier AUC on {len(test)} test images: {auc:.3f}")
+    return classifier
+
+
+def _closing_numbers(
+    evaluation: SnapshotEvaluation,
+    snapshot: Path,
+    dataset: ImageDataset,
+    config: TrainingConfig,
+    device: torch.device,
+    log: Log,
+) -> None:
+    """Sets the last snapshot beside an untrained generator and beside real training images; writes results.json."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        untrained = make_generator(config.network, config).eval().to(device)
+    reals = Selection(dataset, range(min(len(dataset), evaluation.num_images)))
+    results = {
+        "trained": evaluation.measure(load(snapshot, device).generator),
+        "untrained": evaluation.measure(untrained),
+        "real_training_images": evaluation.measure_real(reals),
+        "num_fake": evaluation.num_images,
+        "num_real": evaluation.num_images,
+        "snapshot": snapshot.name,
+    }
+    write_json(snapshot.parent / "results.json", results)
+    log(f"in the classifier's features, against {evaluation.num_images} test images:")
+    for name in ("untrained", "trained", "real_training_images"):
+        row = results[name]
+        log(f"  {name.replace('_', ' '):<22} Frechet distance {row['frechet_classifier']:8.2f}   "
+            f"classifier AUC {row['auc']:.3f}")  # fmt: skip
+
+
+def _description(plan: RunPlan, dataset: ImageDataset, config: TrainingConfig) -> str:
+    """Name of the run folder after its number, as official: data, options that stand out, configuration."""
+    parts = ["phantom" if plan.phantom else dataset.name]
+    if plan.conditional:
+        parts.append("cond")
+    parts.append(plan.request.options.cfg or "auto")
+    parts.append(f"batch{config.batch_size}")
+    if plan.gamma_clinical > 0:
+        parts.append(f"clinical{plan.gamma_clinical:g}")
+    if config.augment.mode != "ada":
+        parts.append(config.augment.mode)
+    return "-".join(parts)

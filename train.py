@@ -1,0 +1,164 @@
+"""Trains a GAN: StyleGAN2-ADA, or SpineGAN with its clinical term. Without --data, on the built-in phantom."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from metrics.frechet import frechet_distance
+from spine_ext.default_run import PhantomSize, default_cache_dir
+from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
+from spine_ext.run_plan import RunRequest, plan_run
+from spine_ext.training_run import execute_run
+from stylegan2ada.augment import AUGMENT_PIPES
+from stylegan2ada.cli import Command
+from stylegan2ada.config import AUGMENT_MODES
+from stylegan2ada.devices import choose_device
+from stylegan2ada.errors import NonFiniteError, UserError
+from stylegan2ada.options import RunOptions
+from stylegan2ada.presets import PRESET_NAMES
+
+CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
+
+
+@click.command(cls=Command, context_settings={"show_default": False, "max_content_width": 110})
+# General
+@click.option("--outdir", type=click.Path(path_type=Path), default="training-runs",
+              help="Where the run folder goes.  [training-runs]")
+@click.option("--gpus", type=int, help="Number of GPUs; this version trains on one device.  [1]")
+@click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 6]")
+@click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
+@click.option("--metrics", default="none", metavar="LIST",
+              help="Metrics at each snapshot; this version knows none.  [none]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all that is drawn.  [0]")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the settings and stop.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
+              help="[auto: CUDA where there is one]")
+# Data
+@click.option("--data", metavar="ZIP|DIR", help="Training dataset, as dataset_tool_dicom.py writes it.  [the phantom]")
+@click.option("--test", "test_data", metavar="ZIP|DIR", help="Held-out dataset for the closing numbers.")
+@click.option("--cond", type=bool, metavar="BOOL", help="Train by class.  [false; the paper's configurations: true]")
+@click.option("--subset", type=int, metavar="N", help="Train on N images, drawn with the seed.  [all]")
+@click.option("--mirror", type=bool, metavar="BOOL", default=False, help="Add left-right mirrored images.  [false]")
+@click.option("--phantom-train", type=click.IntRange(min=2), default=1500, metavar="N",
+              help="Training phantoms.  [1500]")
+@click.option("--phantom-test", type=click.IntRange(min=2), default=500, metavar="N", help="Test phantoms.  [500]")
+@click.option("--cache-dir", type=click.Path(path_type=Path),
+              help="Where phantoms are kept.  [$SPINEGAN_CACHE, ~/.cache/spinegan]")
+# Configuration
+@click.option("--cfg", type=click.Choice(CONFIGURATIONS), help="Base configuration.  [auto]")
+@click.option("--gamma", type=float, help="Weight of R1 regularisation.  [by configuration]")
+@click.option("--kimg", type=float, help="Thousands of images to train for.  [by configuration]")
+@click.option("--batch", type=int, help="Images per step.  [by configuration]")
+@click.option("--channel-base", type=int, help="Feature maps times resolution.  [by configuration]")
+@click.option("--channel-max", type=int, help="Most feature maps of a layer.  [512; phantom 64]")
+@click.option("--latent", type=int, help="Size of z and w.  [512; phantom 128]")
+@click.option("--ema-kimg", type=float, help="Half-life of the moving average.  [by configuration]")
+# Clinical term
+@click.option("--gamma-clinical", type=float, help="Weight of the clinical term.  [0; spinegan 0.01]")
+@click.option("--clinical-reduction", type=click.Choice(["mean", "sum"]), default="mean",
+              help="Over the batch.  [mean]")
+@click.option("--classifier", metavar="FILE", help="SpineClassifier of classify.py.  [trained on the data, if needed]")
+@click.option("--classifier-epochs", type=click.IntRange(min=1), help="When it is trained here.  [19; phantom 12]")
+# Discriminator augmentation
+@click.option("--aug", type=click.Choice(AUGMENT_MODES),
+              help="Adaptive, fixed probability, or none.  [ada; phantom noaug]")
+@click.option("--p", type=float, help="Augmentation probability for --aug=fixed.")
+@click.option("--target", type=float, help="Target of the adaptive probability.  [0.6]")
+@click.option("--augpipe", type=click.Choice(list(AUGMENT_PIPES)), help="Augmentations.  [bgc; the paper's: bgcfnc]")
+# Transfer learning
+@click.option("--resume", metavar="FILE", help="Start from the networks of a snapshot.")
+@click.option("--freezed", type=int, help="Layers of D next to the image that stay as they are.  [0]")
+# Performance
+@click.option("--fp32", type=bool, metavar="BOOL", help="No mixed precision on CUDA.  [false]")
+@click.option("--nhwc", type=bool, metavar="BOOL", help="Accepted; images are always channels-last.")
+@click.option("--nobench", type=bool, metavar="BOOL", help="No cuDNN benchmarking.  [false]")
+@click.option("--allow-tf32", type=bool, metavar="BOOL", help="TF32 in matrix products and convolutions.  [false]")
+@click.option("--workers", type=int, help="Processes that load images.  [3; phantom 0]")
+def main(
+    outdir: Path,
+    gpus: int | None,
+    snap: int | None,
+    tick: float | None,
+    metrics: str,
+    seed: int | None,
+    dry_run: bool,
+    device: str,
+    data: str | None,
+    test_data: str | None,
+    cond: bool | None,
+    subset: int | None,
+    mirror: bool,
+    phantom_train: int,
+    phantom_test: int,
+    cache_dir: Path | None,
+    cfg: str | None,
+    gamma: float | None,
+    kimg: float | None,
+    batch: int | None,
+    channel_base: int | None,
+    channel_max: int | None,
+    latent: int | None,
+    ema_kimg: float | None,
+    gamma_clinical: float | None,
+    clinical_reduction: str,
+    classifier: str | None,
+    classifier_epochs: int | None,
+    aug: str | None,
+    p: float | None,
+    target: float | None,
+    augpipe: str | None,
+    resume: str | None,
+    freezed: int | None,
+    fp32: bool | None,
+    nhwc: bool | None,
+    nobench: bool | None,
+    allow_tf32: bool | None,
+    workers: int | None,
+) -> None:
+    """Train a generator of radiographs.
+
+    \b
+    Examples:
+      python train.py --cfg=spinegan --gamma-clinical=0.01                  on the built-in phantom
+      python train.py --cfg=spinegan --data spine-256.zip --test test-256.zip
+      python train.py --cfg=auto --data images.zip --cond=1 --mirror=1      plain StyleGAN2-ADA
+    """
+    if metrics != "none":
+        raise UserError(f"--metrics={metrics}: this version computes none of the official metrics; give --metrics=none")
+    plan = plan_run(
+        RunRequest(
+            options=RunOptions(
+                cfg=cfg, gpus=gpus, snap=snap, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch, aug=aug, p=p,
+                target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32, nobench=nobench,
+                allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
+                latent=latent, ema_kimg=ema_kimg,
+            ),
+            data=data,
+            test_data=test_data,
+            cond=cond,
+            subset=subset,
+            mirror=mirror,
+            gamma_clinical=gamma_clinical,
+            clinical_reduction=clinical_reduction,
+            classifier=classifier,
+            classifier_epochs=classifier_epochs,
+            phantom=PhantomSize(train=phantom_train, test=phantom_test),
+            cache_dir=cache_dir or default_cache_dir(),
+            outdir=outdir,
+            device=choose_device(device),
+        )
+    )  # fmt: skip
+    if dry_run:
+        click.echo(json.dumps(plan.describe(), indent=2))
+        return
+    try:
+        execute_run(plan, frechet_distance, click.echo)
+    except NonFiniteError as error:
+        click.echo(f"Error: {error}. Snapshots written before are good.", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
