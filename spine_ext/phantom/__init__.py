@@ -1,7 +1,7 @@
 """Procedural phantom. Not clinical data.
 
-Draws lumbar spine radiographs from geometry and a simple model of X-ray imaging, and writes them as DICOM files in the
-layout of VinDr-SpineXR, so that every tool can be tried without a patient's image.
+Draws lumbar spine radiographs from geometry and a simple model of X-ray imaging, and writes them as DICOM files
+in the layout of VinDr-SpineXR, so that every tool can be tried without a patient's image.
 
     anatomy    a spine's sizes and angles        lesions   the seven findings
     lateral, frontal   the two views as shapes   drawing   shapes, layers, findings

@@ -1,11 +1,11 @@
 """python -m spine_ext.phantom --dest DIR: writes a phantom data set."""
 
-import time
 from pathlib import Path
 
 import click
 
 from stylegan2ada.cli import Command
+from stylegan2ada.progress import ProgressLine
 
 from .dataset import make_phantom_dataset
 
@@ -19,23 +19,9 @@ from .dataset import make_phantom_dataset
 @click.option("--seed", default=0, show_default=True, help="Same seed, same files.")
 @click.option("--workers", type=int, help="Number of processes.  [default: one per CPU]")
 def main(dest: Path, train: int, test: int, seed: int, workers: int | None) -> None:
-    """Write a procedural phantom of VinDr-SpineXR: spine radiographs as DICOM, with annotations. Not clinical data."""
-    start = shown = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown < 1.0 and done < total:
-            return
-        shown, rate = now, done / max(now - start, 1e-9)
-        end = "\n" if done == total else ""
-        click.echo(
-            f"\rphantom  {done}/{total} images  {rate:.1f} img/s  ETA {(total - done) / rate:.0f} s  {end}",
-            nl=False,
-            err=True,
-        )
-
-    folder = make_phantom_dataset(dest, train=train, test=test, seed=seed, workers=workers, progress=show)
+    """Draw spine radiographs and write them as DICOM in the layout of VinDr-SpineXR. Not clinical data."""
+    progress = ProgressLine("phantom", "img")
+    folder = make_phantom_dataset(dest, train=train, test=test, seed=seed, workers=workers, progress=progress)
     click.echo(f"{folder}: {train} training and {test} test images. Synthetic shapes, not clinical data.")
 
 

@@ -23,7 +23,7 @@ class Anatomy:
     """One spine. Arrays hold one value per vertebra (or the disc below it), from L5 upwards.
 
     depth_mm, width_mm: front to back, and side to side. front_mm, back_mm: heights of the body's walls.
-    cave_mm: how far each end plate bows into the body. disc_mm, disc_wedge_deg: the disc's height and its angle.
+    cave_mm: how far each end plate bows into the body. disc_mm, disc_wedge_deg: the disc's height and angle.
     slip_mm: forward slip against the vertebra below. shift_mm: the same sideways.
     lean_deg: tilt of each vertebra in the frontal plane (scoliosis).
     foramen: size of the neural foramen at each disc, 1 = normal.

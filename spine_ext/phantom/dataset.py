@@ -3,19 +3,16 @@
     DEST/train_images/<image_id>.dicom   DEST/annotations/train.csv
     DEST/test_images/<image_id>.dicom    DEST/annotations/test.csv   DEST/phantom.json
 
-Every study, and every image within it, has its own random stream derived from the seed; so the files do not depend on
-how many processes made them.
+Every study, and every image within it, has its own random stream derived from the seed; so the files do not
+depend on how many processes made them.
 """
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +20,7 @@ import numpy as np
 
 from stylegan2ada.errors import UserError
 
+from ..process_pool import Crashed, available_cores, map_in_order
 from .dicom_files import FLAWS, NOTICE, dicom_bytes, draw_encoding, unique_id
 from .lesions import NO_FINDING
 from .phantom import VIEWS, draw_patient, draw_phantom
@@ -48,9 +46,14 @@ def make_phantom_dataset(
 ) -> Path:
     """Writes `train` + `test` phantom radiographs with both annotation files, and returns the folder.
 
-    The folder appears under its name only when it is complete; one that is already there and was made with the same
-    numbers is left as it is. workers: number of processes, None for one per CPU this process may use.
-    progress: called with (images done, images in all). UserError: impossible numbers, or `dest` holds something else.
+    The folder appears under its name only when it is complete; one that is already there and was made with the
+    same numbers is left as it is.
+
+    workers: number of processes, None for one per CPU this process may use. With more than one, a script must
+        call this under `if __name__ == "__main__":`.
+    progress: called with (images done, images in all).
+
+    Raises `UserError` for impossible numbers, or when `dest` holds something else.
     """
     dest = Path(dest)
     _check_numbers(train, test, seed, workers)
@@ -132,15 +135,15 @@ def _write_images(
         tasks += _studies(folder, split, counts[name], seed)
     rows: dict[str, list[tuple]] = {name: [] for name in _SPLITS}
     done, total = 0, sum(counts.values())
-    workers = min(workers or _cpu_count(), len(tasks))
-    # "spawn": a forked child of a process that has run torch's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) if workers > 1 else nullcontext() as pool:
-        results = pool.map(_write_study, tasks, chunksize=4) if pool else map(_write_study, tasks)
-        for task, study_rows in zip(tasks, results, strict=True):
-            rows[_SPLITS[task.split]] += study_rows
-            done += len(task.flaws)
-            progress(done, total)
+    results = map_in_order(_write_studies, tasks, min(workers or available_cores(), len(tasks)), chunk=4)
+    for task, study_rows in zip(tasks, results, strict=True):
+        if isinstance(study_rows, Crashed):
+            raise RuntimeError(
+                f"phantom: the process that drew study {task.study} died; is there enough memory?"
+            )
+        rows[_SPLITS[task.split]] += study_rows
+        done += len(task.flaws)
+        progress(done, total)
     (folder / "annotations").mkdir()
     for name in _SPLITS:
         with open(folder / "annotations" / f"{name}.csv", "w", newline="") as file:
@@ -149,8 +152,8 @@ def _write_images(
             writer.writerows(rows[name])
 
 
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _write_studies(tasks: Sequence[_Task]) -> list[list[tuple]]:
+    return [_write_study(task) for task in tasks]
 
 
 def _write_study(task: _Task) -> list[tuple]:

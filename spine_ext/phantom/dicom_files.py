@@ -21,8 +21,8 @@ class Encoding:
     """How a radiograph is stored.
 
     bits: 10 to 16, in 16-bit words. inverted: MONOCHROME1. rle: RLE Lossless instead of native words.
-    window: the values use a part of the range, and the window tags say which. rescale: stored values have a slope and
-    an intercept. flaw: one of `FLAWS`, or empty.
+    window: the values use a part of the range, and the window tags say which. rescale: stored values have a
+    slope and an intercept. flaw: one of `FLAWS`, or empty.
     """
 
     bits: int
@@ -46,7 +46,7 @@ def draw_encoding(rng: np.random.Generator, flaw: str = "") -> Encoding:
 
 
 def unique_id(*parts: object) -> uuid.UUID:
-    """An identifier that depends on `parts` alone: the same phantom has the same identifiers wherever it is made."""
+    """An identifier that depends on `parts` alone: a phantom has the same one wherever it is made."""
     return uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in parts))
 
 
@@ -120,7 +120,7 @@ def _store(dataset: Dataset, pixels: np.ndarray, encoding: Encoding) -> np.ndarr
 
 
 def _rle_frame(stored: np.ndarray) -> bytes:
-    """DICOM PS3.5 annex G: a header of 16 words, then one PackBits segment per byte of the words, high byte first."""
+    """DICOM PS3.5 annex G: a header of 16 words, then a PackBits segment per byte of the words, high byte first."""
     segments = []
     for plane in (stored >> 8, stored & 255):
         rows = plane.astype(np.uint8)

@@ -34,8 +34,8 @@ LAYERS = {
     "arch": Layer(0.45, rim=0.40, rim_mm=1.6, grain=0.08),
     "spur": Layer(0.90, rim=0.50, rim_mm=1.2),
     "cortex": Layer(0.60, soft_mm=0.4),
-    "sclerosis": Layer(0.80, soft_mm=1.3),
-    "lysis": Layer(-0.85, soft_mm=1.0),
+    "sclerosis": Layer(0.90, soft_mm=1.3),
+    "lysis": Layer(-0.95, soft_mm=1.0),
     "metal": Layer(4.5),
     "button": Layer(2.2, rim=0.8, rim_mm=1.0),
 }
@@ -43,7 +43,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """A filled polygon, or a line of `width_mm` where that is not None; `weight` scales its layer's attenuation (0..1)."""
+    """A filled polygon, or a line where `width_mm` is given; `weight` (0..1) scales the layer's attenuation."""
 
     points_mm: np.ndarray
     weight: float
@@ -78,7 +78,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Frame:
-    """A vertebra's own axes: `origin` at the middle of its lower end plate, `out` along it, `up` towards the head."""
+    """A vertebra's axes: `origin` in the middle of its lower end plate, `out` along it, `up` towards the head."""
 
     origin: np.ndarray
     out: np.ndarray
@@ -91,7 +91,7 @@ class Frame:
 
 
 def bowed(start: np.ndarray, end: np.ndarray, bow_mm: float, count: int = 9) -> np.ndarray:
-    """Points from start up to (not including) end on a parabola that bulges `bow_mm` to the right of the direction of travel."""
+    """Points from start to just before end, on a parabola that bulges `bow_mm` to the right of the way."""
     t = np.linspace(0.0, 1.0, count, endpoint=False)[:, None]
     along = end - start
     right = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-9)

@@ -54,8 +54,9 @@ def add_clutter(drawing: Drawing, field: Field, rng: np.random.Generator) -> Non
 def expose(total: np.ndarray, field: Field, rng: np.random.Generator, size_px: tuple[int, int]) -> np.ndarray:
     """The film for these rays, bone bright: float32 (height, width) of `size_px` = (width, height), 0..1.
 
-    Scatter adds a blurred copy of the primary image. The quantum noise follows the number of quanta that arrive,
-    so dense parts are grainier. The tone curve is logarithmic, with soft shoulders, like a processed radiograph.
+    Scatter adds a blurred copy of the primary image. The quantum noise follows the number of quanta that
+    arrive, so dense parts are grainier. The tone curve is logarithmic with soft shoulders, like a processed
+    radiograph's.
     """
     primary = np.exp(-_ABSORPTION * total)
     small = (max(2, field.width_px // 8), max(2, field.height_px // 8))

@@ -13,7 +13,7 @@ _SPINOUS = np.array([[0, 0.46], [3.4, 0.1], [5.2, -0.24], [0, -0.40], [-5.2, -0.
 
 
 def draw_frontal(anatomy: Anatomy, lesions: tuple[Lesion, ...], rng: np.random.Generator) -> Drawing:
-    """The spine from the front, the middle of S1's upper end plate at the origin, with the findings this view shows.
+    """The spine from the front, S1's upper end plate at the origin, with the findings this view shows.
 
     Neural foramina and forward slips are not seen from the front, so they are not boxed here.
     """
@@ -84,11 +84,21 @@ def _vertebra(
         drawing.line("cortex", plate, 1.0, 0.5)
     for side in (-1, 1):
         reach = (20 if level < 5 else 7) * rng.uniform(0.85, 1.1)
-        process = np.array([[half - 6, 0.84], [half + 0.5 * reach, 0.80], [half + reach, 0.78], [half + reach, 0.54], [half - 6, 0.42]])
+        process = np.array(
+            [
+                [half - 6, 0.84],
+                [half + 0.5 * reach, 0.80],
+                [half + reach, 0.78],
+                [half + reach, 0.54],
+                [half - 6, 0.42],
+            ]
+        )
         drawing.area("process", rounded(frame.at(*(process * [side, height]))), 0.75)
         drawing.area("arch", rounded(frame.at(*(_LAMINA * [side * half, height]))), 0.42)
         if (level, side) not in lost:
-            pedicle = ellipse(frame.at((side * 0.62 * half, 0.66 * height))[0], 4.0 * frame.out, 0.24 * height * frame.up)
+            pedicle = ellipse(
+                frame.at((side * 0.62 * half, 0.66 * height))[0], 4.0 * frame.out, 0.24 * height * frame.up
+            )
             drawing.area("cortex", pedicle, 0.25)
             drawing.line("cortex", np.concatenate([pedicle, pedicle[:1]]), 1.8, 1.0)
     spine = rounded(frame.at(*(_SPINOUS * [1.0, height])))
@@ -117,7 +127,7 @@ def _surroundings(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], rng: 
             [[50, 60], [57, 14], [60, -10], [76, -28], [104, -34], [130, -20], [138, 40], [90, 90]],
             dtype=float,
         )
-        drawing.area("pelvis", rounded((wing + [0, crest]) * [side, 1], 3), 0.85)
+        drawing.area("pelvis", rounded((wing + np.array([0, crest])) * [side, 1], 3), 0.85)
         for level in (5, 6, 7):
             half, height = anatomy.width_mm[level] / 2, _height(anatomy, level)
             droop = rng.uniform(0.9, 1.2) * (1.0 if level == 5 else 0.6)
@@ -151,7 +161,7 @@ def _lesion(
         else np.array([[-25.0, 2.0], [25.0, 2.0]])
     )
     if lesion.type == OSTEOPHYTES:
-        length = 3.4 + 4.6 * lesion.severity
+        length = 3.6 + 4.6 * lesion.severity
         for side in (-1, 1) if lesion.severity > 0.55 else (lesion.side,):
             corner = 0 if side < 0 else 1
             spurs = [spur(corners[corner], side * frame.out, -frame.up, length)]
@@ -178,7 +188,7 @@ def _lesion(
 def _patch(
     drawing: Drawing, anatomy: Anatomy, frame: Frame, lesion: Lesion, rng: np.random.Generator
 ) -> None:
-    """A bright metastasis; a dark one that took the pedicle with it (the "winking owl"); or a Schmorl node."""
+    """A bright metastasis; a dark one that took the pedicle along (the "winking owl"); or a Schmorl node."""
     half, height = anatomy.width_mm[lesion.level] / 2, _height(anatomy, lesion.level)
     if lesion.variant == "Schmorl node":
         radius, centre = 3.5 + 2.5 * lesion.severity, frame.at((lesion.side * 6.0, 1.5))[0]
@@ -186,7 +196,7 @@ def _patch(
         drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
         drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
     else:
-        radius = 6.0 + 5.0 * lesion.severity
+        radius = 7.0 + 4.5 * lesion.severity
         centre = frame.at((lesion.side * 0.5 * half, rng.uniform(0.5, 0.65) * height))[0]
         drawing.area(
             "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0

@@ -11,7 +11,18 @@ _PEDICLE = np.array([[3, 0.42], [3, 0.95], [-8, 0.95], [-15, 1.0], [-15, 0.40], 
 _UPPER_FACET = np.array([[-9, 0.5], [-11, 1.12], [-13.5, 1.40], [-18, 1.2], [-20, 0.5]])
 _LOWER_FACET = np.array([[-10, 0.8], [-19, 0.85], [-25, 0.1], [-24, -0.45], [-17, -0.45], [-13.5, 0.15]])
 _OVERGROWN_FACET = np.array([[1, 0.5], [1, -0.36], [-9, -0.50], [-18, -0.1], [-15, 0.55]])
-_SPINOUS = np.array([[-18, 0.68], [-34, 0.44], [-50, 0.30], [-55, 0.0], [-52, -0.36], [-44, -0.44], [-32, -0.14], [-20, -0.05]])
+_SPINOUS = np.array(
+    [
+        [-18, 0.68],
+        [-34, 0.44],
+        [-50, 0.30],
+        [-55, 0.0],
+        [-52, -0.36],
+        [-44, -0.44],
+        [-32, -0.14],
+        [-20, -0.05],
+    ]
+)
 
 
 def draw_lateral(anatomy: Anatomy, lesions: tuple[Lesion, ...], rng: np.random.Generator) -> Drawing:
@@ -88,7 +99,9 @@ def _vertebra(drawing: Drawing, anatomy: Anatomy, frame: Frame, level: int, rng:
     drawing.area("body", outline, rng.uniform(0.92, 1.0))
     for plate in (outline[:9], outline[18:27]):
         drawing.line("cortex", plate, 1.1, 0.55)
-    drawing.area("process", _behind(anatomy, frame, level, _SPINOUS * ([1.0, 1.0] if level < 5 else [0.85, 1.0])))
+    drawing.area(
+        "process", _behind(anatomy, frame, level, _SPINOUS * ([1.0, 1.0] if level < 5 else [0.85, 1.0]))
+    )
     for part in (_PEDICLE, _UPPER_FACET, _LOWER_FACET):
         drawing.area("arch", _behind(anatomy, frame, level, part))
 
@@ -132,13 +145,18 @@ def _surroundings(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], rng: 
     """Iliac crest and ribs across the spine, bowel gas in front of it, muscle behind it."""
     crest = rng.uniform(-26, -14)
     for shift in (0.0, rng.uniform(3, 9)):
-        edge = np.array([[-70, 110], [-60, 34], [-38, 3], [-8, -2], [24, 4], [46, 30], [60, 110]], dtype=float)
-        drawing.area("pelvis", rounded(edge + [shift + 4, crest + shift / 2], 3), 0.42)
+        edge = np.array(
+            [[-70, 110], [-60, 34], [-38, 3], [-8, -2], [24, 4], [46, 30], [60, 110]], dtype=float
+        )
+        drawing.area("pelvis", rounded(edge + np.array([shift + 4, crest + shift / 2]), 3), 0.42)
     for level in (5, 6, 7):
         back = anatomy.back_mm[level]
         for tilt in (0.0, rng.uniform(0.15, 0.4)):
             t = np.linspace(0.0, 1.0, 10)
-            path = np.stack([-30 + (65 if level == 5 else 110) * t, back * (0.9 - 0.2 * t - (1.7 + tilt) * t**1.5)], axis=1)
+            path = np.stack(
+                [-30 + (65 if level == 5 else 110) * t, back * (0.9 - 0.2 * t - (1.7 + tilt) * t**1.5)],
+                axis=1,
+            )
             drawing.line("rib", frames[level].at(*path), 6.0, 0.7)
     drawing.area(
         "muscle",
@@ -163,7 +181,7 @@ def _lesion(
     corners = _corners(anatomy, frame, level)
     below = _top_of_disc_floor(anatomy, frames, level)
     if lesion.type == OSTEOPHYTES:
-        length = 3.4 + 4.6 * lesion.severity
+        length = 3.6 + 4.6 * lesion.severity
         spurs = [spur(corners[1], frame.out, -frame.up, length)]
         if level > 0:
             spurs.append(spur(below[1], frame.out, frame.up, length * rng.uniform(0.75, 1.1)))
@@ -215,7 +233,7 @@ def _patch(
         drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
         drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
     else:
-        radius = 6.0 + 5.0 * lesion.severity
+        radius = 7.0 + 4.5 * lesion.severity
         centre = frame.at((rng.uniform(-7, 7), height * rng.uniform(0.4, 0.6)))[0]
         drawing.area(
             "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0

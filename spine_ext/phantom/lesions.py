@@ -1,6 +1,6 @@
 """The seven findings of VinDr-SpineXR: how often, where, how severe, and what they do to the anatomy.
 
-What changes a bone's shape (height, slip) happens here; what is added to a bone (spurs, screws) is drawn by the views.
+What changes a bone's shape (height, slip) happens here; what is added to it (spurs, screws) is drawn by the views.
 """
 
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ OTHER = "Other lesions"
 LESION_TYPES = (OSTEOPHYTES, DISC_NARROWING, IMPLANT, FORAMINAL_STENOSIS, SLIP, COLLAPSE, OTHER)
 
 # Chance of being a diseased patient's main finding, and of coming along with another one.
-_MAIN = dict(zip(LESION_TYPES, (0.34, 0.13, 0.14, 0.09, 0.11, 0.11, 0.08), strict=True))
-_ALONG = dict(zip(LESION_TYPES, (0.22, 0.09, 0.01, 0.04, 0.03, 0.03, 0.03), strict=True))
+_MAIN = dict(zip(LESION_TYPES, (0.31, 0.12, 0.13, 0.10, 0.15, 0.12, 0.07), strict=True))
+_ALONG = dict(zip(LESION_TYPES, (0.22, 0.09, 0.01, 0.05, 0.04, 0.04, 0.03), strict=True))
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Lesion:
 
 
 def draw_lesions(rng: np.random.Generator) -> tuple[Lesion, ...]:
-    """The findings of one diseased patient: a main one, sometimes others; several sites where that is usual."""
+    """The findings of one diseased patient: a main one, sometimes others; several sites where usual."""
     main = LESION_TYPES[rng.choice(len(LESION_TYPES), p=list(_MAIN.values()))]
     kinds = [kind for kind in LESION_TYPES if kind == main or rng.random() < _ALONG[kind]]
     found: list[Lesion] = []
@@ -148,17 +148,17 @@ def deform(anatomy: Anatomy, lesions: tuple[Lesion, ...]) -> Anatomy:
     for lesion in lesions:
         level, severity = lesion.level, lesion.severity
         if lesion.type == DISC_NARROWING:
-            changed["disc_mm"][level] *= 0.52 - 0.34 * severity
+            changed["disc_mm"][level] *= 0.50 - 0.34 * severity
             changed["disc_wedge_deg"][level] *= 0.4
         elif lesion.type == FORAMINAL_STENOSIS:
-            changed["foramen"][level] *= 0.62 - 0.4 * severity
+            changed["foramen"][level] *= 0.55 - 0.4 * severity
         elif lesion.type == SLIP and lesion.variant == "forward":
             changed["slip_mm"][level] += anatomy.depth_mm[level] * (
                 0.16 + 0.26 * severity
             )  # Meyerding I to II
             changed["disc_mm"][level] *= 0.75
         elif lesion.type == SLIP:
-            changed["shift_mm"][level] += lesion.side * anatomy.width_mm[level] * (0.13 + 0.15 * severity)
+            changed["shift_mm"][level] += lesion.side * anatomy.width_mm[level] * (0.16 + 0.16 * severity)
         elif lesion.type == COLLAPSE:
             front, back, cave_mm = _collapsed(lesion.variant, severity)
             changed["front_mm"][level] *= front
@@ -168,10 +168,10 @@ def deform(anatomy: Anatomy, lesions: tuple[Lesion, ...]) -> Anatomy:
 
 
 def _collapsed(variant: str, severity: float) -> tuple[float, float, float]:
-    """What is left of the front and back height, and how much deeper the end plates bow (mm); Genant's three forms."""
-    left = 0.72 - 0.32 * severity
+    """Shares left of the front and back height, and how much deeper (mm) the end plates bow: Genant's forms."""
+    left = 0.68 - 0.33 * severity
     if variant == "wedge":
         return left, 0.97, 0.5
     if variant == "biconcave":
-        return 0.95, 0.97, 4.0 + 3.5 * severity
+        return 0.95, 0.97, 4.5 + 3.5 * severity
     return left, left + 0.08, 1.0

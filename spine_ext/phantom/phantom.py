@@ -94,7 +94,7 @@ def _position(view: str, rng: np.random.Generator, size_px: tuple[int, int]) -> 
 
 
 def _visible(drawing: Drawing, field: Field) -> tuple[Finding, ...]:
-    """Boxes in pixels, with a small margin, clipped to the image; those mostly outside it are not reported."""
+    """Boxes in pixels, with a small margin, clipped to the image; those mostly outside are not reported."""
     findings = []
     size = np.array([field.width_px, field.height_px])
     margin = 1.5 * field.px_per_mm
