@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 
 from stylegan2ada.checkpoint import load
 from stylegan2ada.cli import Command
 from stylegan2ada.dataset_writer import DatasetWriter
+from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import write_bytes
 from stylegan2ada.images import png_bytes
@@ -103,14 +103,6 @@ def parse_seeds(text: str) -> list[int]:
             raise UserError(f"--seeds {text}: more than {MAX_IMAGES:,} images at once; split the range")
         seeds.update(dict.fromkeys(range(first, last + 1)))
     return list(seeds)
-
-
-def choose_device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no CUDA device is available here; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def choose_classes(
