@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 
 from spine_ext.classifier import save_classifier
-from spine_ext.classifier_training import Progress, train_classifier
+from spine_ext.classifier_training import train_classifier
 from spine_ext.evaluation import area_under_roc, predict
 from spine_ext.labelled_images import (
     Joined,
@@ -22,9 +21,10 @@ from spine_ext.labelled_images import (
 )
 from stylegan2ada.cli import Command
 from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import write_json, write_text
-from stylegan2ada.stats import ProgressLine
+from stylegan2ada.progress import ProgressLine
 
 RESULTS_NAME = "results.json"
 
@@ -84,9 +84,9 @@ def main(
             learning_rate=lr,
             seed=seed,
             weights=weights,
-            device=_device(device),
+            device=choose_device(device),
             notify=lambda line: click.echo(line, err=True),
-            progress=_shown_progress(),
+            progress=ProgressLine("classifier", "image"),
         )
     except NonFiniteError as error:
         raise UserError(f"{error} (--lr {lr})") from error
@@ -147,25 +147,6 @@ def _check_test(
             f"{test_path} has the classes {', '.join(found)}, the training images have "
             f"{', '.join(expected)}: convert both with the same --labels"
         )
-
-
-def _device(choice: str) -> str:
-    if choice == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if choice == "auto" else choice
-
-
-def _shown_progress() -> Progress:
-    line: ProgressLine | None = None
-
-    def show(done: int, total: int, note: str) -> None:
-        nonlocal line
-        line = line or ProgressLine(total, "images")
-        line.update(done, note)
-        if done >= total:
-            line.close()
-
-    return show
 
 
 def _predictions_csv(class_names: tuple[str, ...], labels: np.ndarray, probabilities: np.ndarray) -> str:

@@ -1,7 +1,6 @@
 """The clinical term of the generator's loss: a frozen classifier should see in a fake the class asked for."""
 
 import copy
-import os
 from typing import Literal
 
 import torch
@@ -9,8 +8,7 @@ from torch import nn
 
 from stylegan2ada.errors import UserError
 
-from .classifier import SpineClassifier, classification_loss, load_classifier
-from .labelled_images import LabelledImages, names_of_classes
+from .classifier import SpineClassifier, classification_loss
 
 
 class ClinicalTerm(nn.Module):
@@ -39,24 +37,8 @@ class ClinicalTerm(nn.Module):
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """images float (N,C,H,W) in [-1, 1], labels (N,K) one-hot, to losses (N,)."""
-        return self.scale * classification_loss(self.classifier(images.float()), labels)
+        return self.scale * classification_loss(self.classifier(images.to(self.classifier.linear.weight.dtype)), labels)
 
     def train(self, mode: bool = True) -> "ClinicalTerm":
         """Stays in eval mode: dropout and batch statistics would make the loss depend on the other images."""
         return super().train(False)
-
-
-def load_clinical_term(
-    path: str | os.PathLike,
-    dataset: LabelledImages,
-    reduction: Literal["mean", "sum"] = "mean",
-    batch_size: int | None = None,
-    device: str | torch.device = "cpu",
-) -> ClinicalTerm:
-    """The term of the classifier in the file `path`, for a generator of the images of `dataset`.
-
-    Raises `UserError` where the file is not a classifier or has other classes than the dataset.
-    """
-    classifier = load_classifier(path, device)
-    classifier.check_classes(names_of_classes(dataset), dataset.name)
-    return ClinicalTerm(classifier, reduction, batch_size)

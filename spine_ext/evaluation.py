@@ -1,6 +1,4 @@
-"""Judging a classifier: its probabilities on a dataset and their AUC; its features as a detector."""
-
-from collections.abc import Callable
+"""Judging a classifier: its probabilities on a dataset, and their AUC."""
 
 import numpy as np
 import sklearn.metrics
@@ -47,12 +45,3 @@ def auc_on(classifier: SpineClassifier, dataset: LabelledImages) -> float:
     """AUC of the classifier on a labelled dataset."""
     classes_of(dataset)
     return area_under_roc(dataset.labels, predict(classifier, dataset))
-
-
-def feature_detector(classifier: SpineClassifier) -> Callable[[torch.Tensor], torch.Tensor]:
-    """uint8 (N,C,H,W) to the classifier's (N,1024) features in eval mode: a detector for the metrics."""
-
-    def detect(pixels: torch.Tensor) -> torch.Tensor:
-        return classifier.eval().features(to_model_range(pixels.to(classifier.device)))
-
-    return detect

@@ -60,45 +60,43 @@ def cache_dir() -> Path:
     return Path(own) if own else Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def fetch_imagenet_weights(
-    url: str = IMAGENET_URL,
-    sha256_prefix: str = IMAGENET_SHA256_PREFIX,
-    notify: Callable[[str], None] = lambda line: None,
-) -> Path:
+def fetch_imagenet_weights(notify: Callable[[str], None]) -> Path:
     """Path of the checkpoint in the cache, fetched if need be; its hash is checked either way.
 
     Raises `WeightsUnavailable`, which says what to fetch and where to put it.
     """
-    path = cache_dir() / url.rpartition("/")[2]
-    if path.is_file() and _sha256(path).startswith(sha256_prefix):
+    path = cache_dir() / IMAGENET_URL.rpartition("/")[2]
+    if path.is_file() and _sha256(path).startswith(IMAGENET_SHA256_PREFIX):
         return path
-    notify(f"Fetching {url}")
+    notify(f"Fetching {IMAGENET_URL}")
     try:
-        _download(url, sha256_prefix, path)
+        _download(path)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsUnavailable(
-            f"cannot fetch {url} ({error}); put that file at {path} yourself, or name it with --weights"
+            f"cannot fetch {IMAGENET_URL} ({error}); put that file at {path} yourself, or name it with --weights"
         ) from error
     return path
 
 
-def _download(url: str, sha256_prefix: str, destination: Path) -> None:
+def _download(destination: Path) -> None:
+    """Fetches the checkpoint; `destination` appears only when its hash is right."""
     started, digest, size = time.monotonic(), hashlib.sha256(), 0
     with (
-        urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_SEC) as response,
+        urllib.request.urlopen(IMAGENET_URL, timeout=CONNECT_TIMEOUT_SEC) as response,
         atomic_path(destination) as temporary,
-        open(temporary, "wb") as file,
     ):
-        while chunk := response.read(_CHUNK_BYTES):
-            file.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-            if time.monotonic() - started > DOWNLOAD_LIMIT_SEC:
-                raise TimeoutError(f"only {size / 1e6:.0f} MB came within {DOWNLOAD_LIMIT_SEC} s")
-            if size > _LARGEST_FILE_BYTES:
-                raise OSError(f"the answer is larger than {_LARGEST_FILE_BYTES / 1e6:.0f} MB")
-        if not digest.hexdigest().startswith(sha256_prefix):
-            raise OSError(f"it is another file now: SHA-256 {digest.hexdigest()[:8]}..., not {sha256_prefix}...")
+        with open(temporary, "wb") as file:
+            while chunk := response.read(_CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                if time.monotonic() - started > DOWNLOAD_LIMIT_SEC:
+                    raise TimeoutError(f"only {size / 1e6:.0f} MB came within {DOWNLOAD_LIMIT_SEC} s")
+                if size > _LARGEST_FILE_BYTES:
+                    raise OSError(f"the answer is larger than {_LARGEST_FILE_BYTES / 1e6:.0f} MB")
+        found = digest.hexdigest()[: len(IMAGENET_SHA256_PREFIX)]
+        if found != IMAGENET_SHA256_PREFIX:
+            raise OSError(f"what came is another file: its SHA-256 begins {found}, not {IMAGENET_SHA256_PREFIX}")
 
 
 def _fill(backbone: nn.Module, path: Path) -> None:
