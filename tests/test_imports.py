@@ -17,6 +17,8 @@ ROOMS = (
         "stylegan2ada.files",
         "stylegan2ada.config",
         "stylegan2ada.presets",
+        "stylegan2ada.options",
+        "stylegan2ada.devices",
         "stylegan2ada.cli",
         "stylegan2ada.progress",
     ),

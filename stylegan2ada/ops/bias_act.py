@@ -85,7 +85,7 @@ class _LeakyRelu(torch.autograd.Function):
     def forward(x, b, alpha, gain, clamp):
         y = x.clone() if b is None else x + b
         y = F.leaky_relu_(y, alpha).mul_(gain)
-        return y if clamp is None else y.clamp_(-clamp, clamp)
+        return y if clamp is None else y.clamp_min_(-clamp).clamp_max_(clamp)  # vmap knows no clamp_
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -130,7 +130,7 @@ def _insert_zeros(x: torch.Tensor, up: tuple[int, int]) -> torch.Tensor:
         return x
     up_x, up_y = up
     batch, channels, height, width = x.shape
-    if channels > 1 and x.is_contiguous(memory_format=torch.channels_last):
+    if channels > 1 and x.stride(1) == 1:  # channels last; vmap cannot be asked for the memory format
         pixels = x.permute(0, 2, 3, 1).reshape(batch, height, 1, width, 1, channels)
         pixels = F.pad(pixels, (0, 0, 0, up_x - 1, 0, 0, 0, up_y - 1))
         return pixels.reshape(batch, height * up_y, width * up_x, channels).permute(0, 3, 1, 2)
