@@ -34,8 +34,8 @@ LAYERS = {
     "arch": Layer(0.45, rim=0.40, rim_mm=1.6, grain=0.08),
     "spur": Layer(0.90, rim=0.50, rim_mm=1.2),
     "cortex": Layer(0.60, soft_mm=0.4),
-    "sclerosis": Layer(0.90, soft_mm=1.3),
-    "lysis": Layer(-0.95, soft_mm=1.0),
+    "sclerosis": Layer(1.0, soft_mm=1.3),
+    "lysis": Layer(-1.1, soft_mm=1.0),
     "metal": Layer(4.5),
     "button": Layer(2.2, rim=0.8, rim_mm=1.0),
 }

@@ -196,7 +196,7 @@ def _patch(
         drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
         drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
     else:
-        radius = 7.0 + 4.5 * lesion.severity
+        radius = 8.0 + 4.0 * lesion.severity
         centre = frame.at((lesion.side * 0.5 * half, rng.uniform(0.5, 0.65) * height))[0]
         drawing.area(
             "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0

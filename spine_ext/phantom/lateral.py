@@ -233,7 +233,7 @@ def _patch(
         drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
         drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
     else:
-        radius = 7.0 + 4.5 * lesion.severity
+        radius = 8.0 + 4.0 * lesion.severity
         centre = frame.at((rng.uniform(-7, 7), height * rng.uniform(0.4, 0.6)))[0]
         drawing.area(
             "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0

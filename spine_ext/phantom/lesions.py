@@ -51,7 +51,7 @@ def draw_lesions(rng: np.random.Generator) -> tuple[Lesion, ...]:
 
 
 def _severity(rng: np.random.Generator) -> float:
-    return float(rng.beta(1.6, 1.6))
+    return float(rng.beta(1.9, 1.5))
 
 
 def _osteophytes(rng: np.random.Generator) -> list[Lesion]:
@@ -115,7 +115,7 @@ def _collapse(rng: np.random.Generator) -> list[Lesion]:
 def _other(rng: np.random.Generator) -> list[Lesion]:
     variant = str(rng.choice(["sclerotic", "lytic", "Schmorl node"], p=[0.45, 0.35, 0.2]))
     return [
-        Lesion(OTHER, int(rng.choice([1, 2, 3, 4])), _severity(rng), variant, side=int(rng.choice([-1, 1])))
+        Lesion(OTHER, int(rng.choice([1, 2, 3])), _severity(rng), variant, side=int(rng.choice([-1, 1])))
     ]
 
 
@@ -169,7 +169,7 @@ def deform(anatomy: Anatomy, lesions: tuple[Lesion, ...]) -> Anatomy:
 
 def _collapsed(variant: str, severity: float) -> tuple[float, float, float]:
     """Shares left of the front and back height, and how much deeper (mm) the end plates bow: Genant's forms."""
-    left = 0.68 - 0.33 * severity
+    left = 0.64 - 0.31 * severity
     if variant == "wedge":
         return left, 0.97, 0.5
     if variant == "biconcave":
