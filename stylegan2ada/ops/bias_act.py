@@ -49,7 +49,7 @@ def bias_act(
     alpha = default.alpha if alpha is None else float(alpha)
     gain = default.gain if gain is None else float(gain)
     if act == "lrelu" and alpha > 0 and gain > 0:
-        return _LeakyRelu.apply(x, _aligned(b, x, dim), alpha, gain, clamp)
+        return _leaky_relu(x, _aligned(b, x, dim), alpha, gain, clamp)
     return bias_act_reference(x, b, dim, act, alpha, gain, clamp)
 
 
@@ -72,34 +72,9 @@ def _aligned(b: torch.Tensor | None, x: torch.Tensor, dim: int) -> torch.Tensor 
     return b.to(x.dtype).reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
 
 
-class _LeakyRelu(torch.autograd.Function):
-    """The activation of nearly all layers, in one buffer: only the result is kept for the backward pass.
-
-    Its slope is piecewise constant, so the second derivative with respect to x is zero and the backward pass is a
-    product that autograd can differentiate again.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x, b, alpha, gain, clamp):
-        y = x.clone() if b is None else x + b
-        y = F.leaky_relu_(y, alpha).mul_(gain)
-        return y if clamp is None else y.clamp_min_(-clamp).clamp_max_(clamp)  # vmap knows no clamp_
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        _, b, ctx.alpha, ctx.gain, ctx.clamp = inputs
-        ctx.bias_shape = None if b is None else b.shape
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx, dy):
-        (y,) = ctx.saved_tensors
-        y = y.detach()
-        slope = torch.where(y > 0, ctx.gain, ctx.gain * ctx.alpha).to(dy.dtype)
-        if ctx.clamp is not None:
-            slope = slope * (y.abs() < ctx.clamp)
-        dx = dy * slope
-        db = dx.sum_to_size(ctx.bias_shape) if ctx.bias_shape is not None and ctx.needs_input_grad[1] else None
-        return dx, db, None, None, None
+def _leaky_relu(x, b, alpha, gain, clamp):
+    """The activation of nearly all layers, with few passes over memory: the gain, being positive, moves inside, and the
+    result, which is all that the backward pass needs, overwrites the sum."""
+    y = x * gain if b is None else torch.add(b * gain, x, alpha=gain)
+    y = F.leaky_relu_(y, alpha)
+    return y if clamp is None else y.clamp(-clamp, clamp)

@@ -118,10 +118,13 @@ def _adjoint_padding(in_size: int, out_size: int, taps: int, up: int, down: int,
 def _forward(x, f, up, down, padding, flip_filter, gain):
     channels = x.shape[1]
     x = _insert_zeros(x, up)
-    x = F.pad(x, padding) if any(padding) else x
+    left, right, top, bottom = padding
+    both_sides = (top, left) if left == right and top == bottom and min(left, top) >= 0 else None
+    if both_sides is None:
+        x = F.pad(x, padding)
     f = (f if flip_filter else f.flip([0, 1])).to(x.dtype) * gain
     weight = f.expand(channels, 1, *f.shape).contiguous()
-    return F.conv2d(x, weight, stride=(down[1], down[0]), groups=channels)
+    return F.conv2d(x, weight, stride=(down[1], down[0]), padding=both_sides or 0, groups=channels)
 
 
 def _insert_zeros(x: torch.Tensor, up: tuple[int, int]) -> torch.Tensor:
