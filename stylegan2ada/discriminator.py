@@ -17,7 +17,7 @@ from .generator import (
     is_fp16_resolution,
     resolutions_up_to,
 )
-from .layers import Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer
+from .layers import Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer, channels_last, full_precision
 from .ops import setup_filter, upfirdn2d
 
 
@@ -59,12 +59,11 @@ class DiscriminatorBlock(nn.Module):
         return len([name for name, _ in self.named_children()])
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        dtype = compute_dtype(self.use_fp16, (img if x is None else x).device)
+        dtype = compute_dtype(self.use_fp16, img if x is None else x)
         if x is not None:
-            x = x.to(dtype=dtype, memory_format=torch.channels_last)
+            x = channels_last(x.to(dtype))
         if self.has_fromrgb:
-            features = self.fromrgb(img.to(dtype=dtype, memory_format=torch.channels_last))
-            features = features.contiguous(memory_format=torch.channels_last)
+            features = channels_last(self.fromrgb(channels_last(img.to(dtype))))
             x = features if x is None else x + features
             img = self._half(img) if self.architecture == "skip" else None
         if self.architecture != "resnet":
@@ -104,9 +103,9 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None, cmap: torch.Tensor | None) -> torch.Tensor:
         if x is not None:
-            x = x.float()
+            x = full_precision(x)
         if self.has_fromrgb:
-            features = self.fromrgb(img.float())
+            features = self.fromrgb(full_precision(img))
             x = features if x is None else x + features
         if self.mbstd is not None:
             x = self.mbstd(x)

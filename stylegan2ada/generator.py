@@ -9,7 +9,16 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from .layers import Conv2dLayer, FullyConnectedLayer, SynthesisLayer, ToRGBLayer, normalize_second_moment
+from .layers import (
+    Conv2dLayer,
+    FullyConnectedLayer,
+    SynthesisLayer,
+    ToRGBLayer,
+    channels_last,
+    full_precision,
+    full_precision_dtype,
+    normalize_second_moment,
+)
 from .ops import setup_filter, upfirdn2d
 
 ARCHITECTURES = ("orig", "skip", "resnet")
@@ -90,7 +99,7 @@ class MappingNetwork(nn.Module):
     def _checked(x: torch.Tensor | None, size: int, what: str) -> torch.Tensor:
         if x is None or x.ndim != 2 or x.shape[1] != size:
             raise ValueError(f"{what} must have shape (N, {size}), got {None if x is None else tuple(x.shape)}")
-        return x.float()
+        return full_precision(x)
 
 
 class SynthesisBlock(nn.Module):
@@ -133,7 +142,7 @@ class SynthesisBlock(nn.Module):
         if img is not None:
             img = upfirdn2d(img, self.resample_filter, up=2, padding=(2, 1, 2, 1), gain=4)
         if self.has_torgb:
-            rgb = self.torgb(x, ws[self.num_conv]).float()
+            rgb = full_precision(self.torgb(x, ws[self.num_conv]))
             img = rgb if img is None else img + rgb
         return x, img
 
@@ -149,8 +158,7 @@ class SynthesisBlock(nn.Module):
         return shortcut + x
 
     def _prepared(self, x: torch.Tensor) -> torch.Tensor:
-        dtype = compute_dtype(self.use_fp16, x.device)
-        return x.to(dtype=dtype, memory_format=torch.channels_last)
+        return channels_last(x.to(compute_dtype(self.use_fp16, x)))
 
 
 class SynthesisNetwork(nn.Module):
@@ -190,7 +198,7 @@ class SynthesisNetwork(nn.Module):
         """noise_mode: 'random' (training), 'const' (the same noise every time), 'none'."""
         if ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws must have shape (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
-        ws = ws.float()
+        ws = full_precision(ws)
         x = img = None
         first = 0
         for block in self.blocks():
@@ -235,6 +243,6 @@ def is_fp16_resolution(resolution: int, img_resolution: int, num_fp16_res: int) 
     return resolution * 2**num_fp16_res > img_resolution
 
 
-def compute_dtype(use_fp16: bool, device: torch.device) -> torch.dtype:
-    """float16 only where the device computes in it; the CPU stays in float32."""
-    return torch.float16 if use_fp16 and device.type == "cuda" else torch.float32
+def compute_dtype(use_fp16: bool, x: torch.Tensor) -> torch.dtype:
+    """float16 only where the device of x computes in it, else float32 (float64 if x has it): so on the CPU."""
+    return torch.float16 if use_fp16 and x.is_cuda else full_precision_dtype(x)

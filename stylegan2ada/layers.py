@@ -20,6 +20,20 @@ def normalize_second_moment(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """x in float32 or, where it has more already, in float64."""
+    return x.to(full_precision_dtype(x))
+
+
+def full_precision_dtype(x: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) stored pixel by pixel, as convolutions read it fastest; `memory_format=` is unknown to vmap."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 class FullyConnectedLayer(nn.Module):
     """(N, in_features) -> (N, out_features), with equalised learning rate times `lr_multiplier`."""
 
@@ -148,9 +162,8 @@ class MinibatchStdLayer(nn.Module):
         if batch % group:
             raise ValueError(f"a batch of {batch} images does not divide into minibatch-std groups of {group}")
         groups = x.reshape(group, batch // group, self.num_channels, channels // self.num_channels, height, width)
-        deviation = (
-            (groups.float().var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=[2, 3, 4])
-        )  # (N/group, num_channels)
+        variance = full_precision(groups).var(dim=0, correction=0)
+        deviation = (variance + 1e-8).sqrt().mean(dim=[2, 3, 4])  # (N/group, num_channels)
         statistic = deviation.to(x.dtype).repeat(group, 1)[:, :, None, None].expand(-1, -1, height, width)
         return torch.cat([x, statistic], dim=1)
 

@@ -4,6 +4,7 @@ Both return what they saw as `{name: values}` for the statistics, and refuse to 
 Legend: N images, K label size.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -94,8 +95,8 @@ class GeneratorUpdate:
         self._steps = 0
 
     def step(self) -> Report:
-        self._D.requires_grad_(False)
-        report = self._main()
+        with frozen(self._D):
+            report = self._main()
         if self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
             report |= self._regularize()
         self._steps += 1
@@ -109,6 +110,9 @@ class GeneratorUpdate:
         report = {"Loss/G/loss": loss, "Loss/scores/fake": logits, "Loss/signs/fake": logits.sign()}
         for term in self._terms:
             value = term.function(images, c)
+            if value.shape != loss.shape:  # would broadcast to something else without a word
+                shapes = f"{tuple(value.shape)}, not {tuple(loss.shape)}"
+                raise ValueError(f"generator term {term.name!r} returned shape {shapes}: one loss per image")
             report[f"Loss/G/{term.name}"] = value
             loss = loss + term.weight * value
         optimizer_step(self._optimizer, loss.mean(), self._G, "generator loss")
@@ -147,13 +151,10 @@ class PlainDiscriminatorUpdate:
     ):
         """real_batches yields images (N,C,H,W) in [-1,1] and labels (N,K), on D's device; N may vary."""
         self._D, self._augment, self._real_batches, self._loss = D, augment, real_batches, loss
-        self._trainable = [p for p in D.parameters() if p.requires_grad]
         self._optimizer = make_optimizer(D, optimizer, loss.r1_interval)
         self._steps = 0
 
     def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep:
-        for parameter in self._trainable:
-            parameter.requires_grad_(True)
         images, c = next(self._real_batches)
         report, logits = self._main(images, c, *draw_fakes(len(images)))
         if self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
@@ -182,6 +183,18 @@ class PlainDiscriminatorUpdate:
     def load_state_dict(self, state: dict) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
         self._steps = state["steps"]
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """No parameter of `network` takes a gradient inside; afterwards those do that did before."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: int) -> torch.optim.Adam:

@@ -13,8 +13,11 @@ from stylegan2ada.ops.conv2d_resample import conv2d_resample_reference
 RELAXED = settings(max_examples=80, deadline=None, derandomize=True)
 
 
+NOT_NEGATIVE = st.integers(0, 3)
+
+
 @st.composite
-def cases(draw, paddings=st.integers(0, 3)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, dict]:
+def cases(draw, paddings=NOT_NEGATIVE) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, dict]:
     torch.manual_seed(draw(st.integers(0, 2**16)))
     groups = draw(st.integers(1, 2))
     kernel = draw(st.sampled_from([(1, 1), (3, 3), (3, 1), (2, 3)]))
