@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from .classifier_augment import random_views
 from .evaluation import area_under_roc, predict
 from .labelled_images import LabelledImages, Selection, classes_of, names_of_classes
 from .weights import load_starting_weights
+
+WARM_UP = 0.2  # the part of all steps on which the learning rate rises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,8 @@ def train_classifier(
 ) -> tuple[SpineClassifier, list[Epoch]]:
     """A classifier trained on `train` (in eval mode), and its history.
 
-    epochs, batch_size, learning_rate: the paper's 30, and 32 and 1e-3 (Adam) of its scripts.
+    epochs, batch_size, learning_rate: the paper's 30, and 32 and 1e-3 (Adam) of its scripts. The rate rises to
+        `learning_rate` and falls to nothing again, see `one_cycle`.
     seed: of the split, the weights, the order and the views; the global random state is left as it was.
     validation_fraction: of each class, at least one image; kept out of training, and the epoch with the best
         AUC on it is returned. 0 trains on everything and returns the last epoch.
@@ -108,7 +112,9 @@ class _Run:
         # Whole batches only, where there is one: a last batch of one image has no variance for batch norm.
         batch_size = min(batch_size, len(fitted))
         self.loader = DataLoader(fitted, batch_size, shuffle=True, generator=self.generator, drop_last=True)
-        self.images_seen, self.images_in_all = 0, epochs * len(self.loader) * batch_size
+        steps = epochs * len(self.loader)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: one_cycle(step / steps))
+        self.images_seen, self.images_in_all = 0, steps * batch_size
         self.best_epoch: Epoch | None = None
         self.best_state: dict[str, torch.Tensor] = {}
 
@@ -138,6 +144,7 @@ class _Run:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.schedule.step()
         return loss.item()
 
     def validate(self) -> tuple[float, float]:
@@ -151,6 +158,16 @@ class _Run:
         best = self.best_epoch
         auc = "" if best is None or best.validation_auc is None else f", best validation AUC {best.validation_auc:.3f}"
         return f"epoch {number}/{self.epochs}, loss {loss:.3f}{auc}"
+
+
+def one_cycle(progress: float) -> float:
+    """The share of the highest learning rate at `progress` 0..1 of the training: up from a tenth, down to nothing.
+
+    Smith and Topin 2018. With a constant rate, random weights and 1,500 images, the AUC jumps from epoch to epoch.
+    """
+    if progress < WARM_UP:
+        return 0.1 + 0.9 * progress / WARM_UP
+    return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def split(

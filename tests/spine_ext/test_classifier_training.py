@@ -6,7 +6,7 @@ import sklearn.utils.class_weight
 import torch
 
 from spine_ext import classifier_training
-from spine_ext.classifier_training import balanced_class_weights, split, train_classifier
+from spine_ext.classifier_training import balanced_class_weights, one_cycle, split, train_classifier
 from spine_ext.evaluation import auc_on
 from spine_ext.labelled_images import LabelledImages
 from stylegan2ada.errors import NonFiniteError, UserError
@@ -105,6 +105,29 @@ class TestTrain:
     def test_too_small_images_raise(self) -> None:
         with pytest.raises(UserError, match="16 px are too small"):
             train_classifier(ToyImages([0, 1] * 4, resolution=16), epochs=1)
+
+
+class TestOneCycle:
+    def test_rises_from_a_tenth_and_falls_to_nothing(self) -> None:
+        rates = [one_cycle(progress / 100) for progress in range(101)]
+        assert rates[0] == pytest.approx(0.1)
+        assert rates[20] == max(rates) == 1
+        assert rates[60] == pytest.approx(0.5)
+        assert rates[100] == pytest.approx(0)
+        assert rates[:21] == sorted(rates[:21])
+        assert rates[20:] == sorted(rates[20:], reverse=True)
+
+    def test_each_step_takes_the_rate_of_its_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rates = []
+        real = torch.optim.Adam.step
+
+        def recorded(optimizer: torch.optim.Adam, *args: object) -> object:
+            rates.append(optimizer.param_groups[0]["lr"])
+            return real(optimizer, *args)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", recorded)
+        train_classifier(ToyImages([0, 1] * 3), epochs=3, batch_size=2, learning_rate=0.01, weights="random")
+        assert rates == pytest.approx([0.01 * one_cycle(step / 6) for step in range(6)])
 
 
 class TestSplit:
