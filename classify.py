@@ -38,7 +38,7 @@ RESULTS_NAME = "results.json"
 @click.option("--outdir", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to write.")
 @click.option("--epochs", default=30, show_default=True, help="Passes over the training images.")
 @click.option("--batch", default=32, show_default=True, help="Images per step.")
-@click.option("--lr", default=1e-3, show_default=True, help="Learning rate of Adam.")
+@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate of Adam; it rises and falls.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of all that is drawn.")
 @click.option(
     "--weights",
