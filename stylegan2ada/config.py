@@ -1,11 +1,13 @@
 """All settings of a run: frozen dataclasses, checked on construction, written as JSON in the run folder."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 from .errors import UserError
 
 AUGMENT_MODES = ("noaug", "ada", "fixed")
+ARCHITECTURES = ("orig", "skip", "resnet")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class DataConfig:
             self.num_channels in (1, 3), f"images have {self.num_channels} channels; known are 1 (grey) and 3 (RGB)"
         )
         _require(self.num_images > 0, f"{self.path} holds no images")
+        side = self.resolution_px
+        _require(side >= 4 and not side & (side - 1), f"images have {side} pixels a side; a power of two is needed")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name in ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers", "mbstd_group_size"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        for architecture in (self.g_architecture, self.d_architecture):
+            _require(
+                architecture in ARCHITECTURES,
+                f"an architecture is one of {', '.join(ARCHITECTURES)}, got {architecture}",
+            )
         _require(self.freeze_layers >= 0, f"--freezed must be 0 or more, got {self.freeze_layers}")
 
 
@@ -63,7 +72,7 @@ class LossConfig:
     style_mixing_prob: float = 0.9
 
     def __post_init__(self) -> None:
-        _require(self.r1_gamma >= 0, f"--gamma must be 0 or more, got {self.r1_gamma}")
+        _require(0 <= self.r1_gamma < math.inf, f"--gamma must be 0 or more, got {self.r1_gamma}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, f"--batch must be at least 1, got {self.batch_size}")
-        _require(self.total_kimg > 0, f"--kimg must be above 0, got {self.total_kimg}")
+        _require(0 < self.total_kimg < math.inf, f"--kimg must be above 0, got {self.total_kimg}")
+        _require(0 < self.kimg_per_tick < math.inf, f"--tick must be above 0, got {self.kimg_per_tick}")
+        _require(0 <= self.ema_kimg < math.inf, f"--ema-kimg must be 0 or more, got {self.ema_kimg}")
+        _require(self.num_workers >= 0, f"--workers must be 0 or more, got {self.num_workers}")
+        _require(
+            self.network.channel_base >= self.data.resolution_px,
+            f"--channel-base {self.network.channel_base} leaves no feature map at {self.data.resolution_px} px: "
+            f"give at least {self.data.resolution_px}",
+        )
         _require(self.snapshot_ticks >= 1, f"--snap must be at least 1, got {self.snapshot_ticks}")
         group = min(self.network.mbstd_group_size, self.batch_size)
         _require(
@@ -149,7 +166,7 @@ def config_from_dict(values: dict) -> TrainingConfig:
     try:
         values = {name: parts[name](**_tuples(value)) if name in parts else value for name, value in values.items()}
         return TrainingConfig(**_tuples(values))
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:  # other keys, or values of other types
         raise UserError(f"the stored training options do not fit this version: {error}") from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from .config import ARCHITECTURES
 from .layers import (
     Conv2dLayer,
     FullyConnectedLayer,
@@ -21,7 +22,6 @@ from .layers import (
 )
 from .ops import setup_filter, upfirdn2d
 
-ARCHITECTURES = ("orig", "skip", "resnet")
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:

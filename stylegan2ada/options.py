@@ -102,8 +102,8 @@ def _loss(options: RunOptions, base: Preset) -> LossConfig:
 def _augment(options: RunOptions, transfer: bool) -> AugmentConfig:
     if options.p is not None and options.aug != "fixed":
         raise UserError(f"--p {options.p} needs --aug=fixed; --aug={options.aug} chooses p itself or has none")
-    if options.target is not None and options.aug == "fixed":
-        raise UserError(f"--target {options.target} needs --aug=ada; with --aug=fixed the probability is --p")
+    if options.target is not None and options.aug != "ada":
+        raise UserError(f"--target {options.target} needs --aug=ada; with --aug={options.aug} it has no effect")
     if options.aug == "fixed" and options.p is None:
         raise UserError("--aug=fixed needs --p, the augmentation probability between 0 and 1")
     return AugmentConfig(

@@ -311,7 +311,7 @@ class TestTerms:
     def test_a_term_of_another_shape_raises(self, shape):
         """Added to (N,) it would broadcast into another loss without a word."""
         networks = Setup((GeneratorTerm("odd", 1.0, lambda images, labels: torch.zeros(shape)),))
-        with pytest.raises(ValueError, match="generator term 'odd' returned shape .* one loss per image"):
+        with pytest.raises(ValueError, match=r"generator term 'odd' returned shape .* one loss per image"):
             networks.update_G.step()
 
 
