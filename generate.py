@@ -72,7 +72,11 @@ def main(
     G = snapshot.generator
     classes = choose_classes(wanted_class, seed_list, G.c_dim, snapshot.class_names)
 
+    for note in snapshot.config.notes:
+        click.echo(f"This network was trained on: {note}.")
     origin = {"network": Path(network).name, "seeds": seeds, "trunc": trunc, "noise_mode": noise_mode}
+    if snapshot.config.notes:
+        origin["notes"] = list(snapshot.config.notes)
     progress = ProgressLine("generating", "image")
     with open_output(outdir, snapshot.class_names, {"synthetic": origin}, overwrite) as write:
         if classes is not None and wanted_class is None:

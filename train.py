@@ -156,8 +156,16 @@ def main(
     try:
         execute_run(plan, frechet_distance, click.echo)
     except NonFiniteError as error:
-        click.echo(f"Error: {error}. Snapshots written before are good.", err=True)
-        sys.exit(1)
+        _stop(f"Error: {error}. Snapshots written before are good", 1)
+    except OSError as error:
+        _stop(f"Error: {error}. Snapshots written before are good", 1)
+    except KeyboardInterrupt:
+        _stop(f"Stopped. Snapshots written before are in {outdir}", 130)
+
+
+def _stop(message: str, status: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    notice: str | None = None,
 ) -> ConversionReport:
     """Converts a folder or zip of DICOM files; the result does not depend on the number of workers.
 
@@ -100,6 +101,7 @@ def convert(
         workers: processes; None takes the cores there are, fewer for few files; 1 works in this process.
         overwrite: replace an existing dataset.
         progress: called with (files looked at, files to look at).
+        notice: what whoever opens the dataset should know, e.g. that it is not clinical; stands in `dataset.json`.
     Raises:
         UserError: impossible options or annotations, nothing to convert. No dataset is left behind.
     """
@@ -110,7 +112,8 @@ def convert(
     label_set = LABEL_SETS[labels]
     recipe = SquareRecipe(resolution, resample, min_side_px)
     preparation = {"tool": "dataset_tool_dicom.py", "label_set": labels, **dataclasses.asdict(recipe)}
-    writer = DatasetWriter(dest, label_set.classes, {"preparation": preparation}, overwrite=overwrite)
+    metadata = {"preparation": preparation} | ({} if notice is None else {"notice": notice})
+    writer = DatasetWriter(dest, label_set.classes, metadata, overwrite=overwrite)
     notes = read_annotations(annotations)
     names, only_folder = find_radiographs(source, annotations.name)
     labelled, rejects, without_file = _assign_labels(names, notes, label_set)

@@ -78,7 +78,7 @@ def prepare_phantom(cache_dir: Path, size: PhantomSize, log: Callable[[str], Non
     for split, dest in {"train": paths.train_zip, "test": paths.test_zip}.items():
         report = convert(
             dicom_dir / f"{split}_images", dicom_dir / "annotations" / f"{split}.csv", dest, labels=size.labels,
-            resolution=size.resolution_px, overwrite=True, progress=ProgressLine("converting", "image"),
+            resolution=size.resolution_px, overwrite=True, notice=NOTICE, progress=ProgressLine("converting", "image"),
         )  # fmt: skip
         for line in report.lines():
             log(f"  {line}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from stylegan2ada.checkpoint import read_snapshot
 from stylegan2ada.config import DataConfig, TrainingConfig
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
@@ -69,6 +70,10 @@ def plan_run(request: RunRequest) -> RunPlan:
     else:
         data = data_config(open_training_set(request, request.data, conditional), request)
     config = resolve_config(_options(request, paper, phantom), data)
+    if config.resume is not None:
+        read_snapshot(config.resume)  # refused now, before anything is written
+    if phantom is not None:
+        config = dataclasses.replace(config, notes=(NOTICE,))
     return RunPlan(request, config, gamma, conditional, phantom)
 
 

@@ -9,10 +9,11 @@ import torch
 from stylegan2ada.checkpoint import load, make_generator
 from stylegan2ada.config import TrainingConfig
 from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
 from stylegan2ada.progress import ProgressLine
-from stylegan2ada.run_folder import create_run_folder
+from stylegan2ada.run_folder import RunLog, create_run_folder
 from stylegan2ada.updates import GeneratorTerm
 
 from .classifier import SpineClassifier, load_classifier, save_classifier
@@ -20,7 +21,7 @@ from .classifier_training import train_classifier
 from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
-from .labelled_images import Selection, names_of_classes
+from .labelled_images import Selection, names_of_classes, same_classes
 from .run_plan import RunPlan, data_config, open_training_set
 from .snapshot_evaluation import Frechet, SnapshotEvaluation
 
@@ -42,10 +43,12 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     test = None
     if test_path is not None and plan.conditional:
         test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
+        _check_same_classes(dataset, test)
     classifier = _classifier(plan, dataset, test, log)
 
     run_dir = create_run_folder(request.outdir, _description(plan, dataset, config))
     log(f"run folder: {run_dir}")
+    log = RunLog(run_dir)
     terms, evaluations = [], []
     if classifier is not None:
         save_classifier(classifier, run_dir / "classifier.safetensors")
@@ -61,6 +64,15 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     if plan.phantom is not None:
         log(f"this was the {NOTICE}; for your own images give --data")
     return run_dir
+
+
+def _check_same_classes(dataset: ImageDataset, test: ImageDataset) -> None:
+    ours, theirs = names_of_classes(dataset), names_of_classes(test)
+    if not same_classes(ours, theirs):
+        raise UserError(
+            f"--test {test.path} has the classes {', '.join(theirs)}, the training images have {', '.join(ours)}: "
+            "convert both with the same --labels"
+        )
 
 
 def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:
@@ -121,6 +133,7 @@ def _closing_numbers(
         "num_fake": evaluation.num_images,
         "num_real": evaluation.num_images,
         "snapshot": snapshot.name,
+        "notes": list(config.notes),
     }
     write_json(snapshot.parent / "results.json", results)
     log(f"in the classifier's features, against {evaluation.num_images} test images:")

@@ -101,7 +101,11 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapsho
 
 def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[str, torch.Tensor]]:
     """The config, kimg and tensors (`part/name`) of a snapshot file, checked but not built into networks."""
+    if str(path).endswith(".pkl"):
+        raise UserError(f"{path}: this version reads no official pickles; give a network-snapshot-*.safetensors")
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give one network-snapshot-*.safetensors in it")
     if not path.is_file():
         raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
     try:
@@ -109,15 +113,25 @@ def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise UserError(f"{path} is not a snapshot of this project (its format is {header.get('format')!r})")
-            config = config_from_dict(json.loads(header["config"]))
-            return config, float(header["kimg"]), {name: file.get_tensor(name) for name in file.keys()}
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            config, kimg = _read_config(header, path), float(header["kimg"])
+            return config, kimg, {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
+
+
+def _read_config(header: dict[str, str], path: Path) -> TrainingConfig:
+    try:
+        return config_from_dict(json.loads(header["config"]))
+    except UserError as error:
+        raise UserError(f"{path}: {error}; take a snapshot that this version wrote") from error
 
 
 def _fill(module: nn.Module, part: str, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
     state = {name.removeprefix(f"{part}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{part}/")}
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(f"the tensors of {part} in {path} do not fit its own settings: {error}") from error
+    expected = module.state_dict()
+    for name in sorted(expected.keys() | state.keys()):
+        here, there = (tuple(found[name].shape) if name in found else "missing" for found in (expected, state))
+        if here != there:
+            message = f"tensor {name} of {part} is {there} there, {here} by its own settings"
+            raise UserError(f"{path} is damaged: {message}; take another snapshot of the run")
+    module.load_state_dict(state)
