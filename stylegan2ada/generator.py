@@ -23,7 +23,6 @@ from .layers import (
 from .ops import setup_filter, upfirdn2d
 
 
-
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
     """Feature maps at a resolution in pixels."""
     return min(channel_base // resolution, channel_max)

@@ -1,5 +1,6 @@
 """The training loop, read top to bottom: set up, then fetch, step, average, adapt, report, save."""
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from .updates import (
     PlainDiscriminatorUpdate,
 )
 
+SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
 RealBatches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -101,53 +103,50 @@ def train(
     grid = FakeGrid(networks.G, config.seed, device, config.batch_size)
     save_real_grid(run_dir / "reals.png", dataset, config.seed)
     grid.save(run_dir / "fakes_init.png", networks.G_ema)
-    stats, means = StatsWriter(run_dir), RunningMeans()
+    means = RunningMeans()
     total_images = round(config.total_kimg * 1000)
     progress = ProgressLine("training", "img")
     clock = _TickClock()
     images_seen = steps = ticks = 0
     tick_end = config.kimg_per_tick * 1000
 
-    while True:
-        try:
-            means.add(update_generator.step())
-            result = update_discriminator.step(fakes.draw_images)
-        except NonFiniteError as error:
-            where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
-            raise NonFiniteError(f"training stopped at {where}: {error}") from error
-        means.add(result.report)
-        images_seen += result.num_images
-        steps += 1
-        decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
-        update_ema(networks.G_ema, networks.G, decay)
-        if ada is not None:
-            ada.observe(result.real_logits)
-        done = images_seen >= total_images
-        progress(min(images_seen, total_images), total_images)
-        if not done and images_seen < tick_end:
-            continue
+    with StatsWriter(run_dir) as stats, contextlib.closing(real_batches):
+        while True:
+            try:
+                means.add(update_generator.step())
+                result = update_discriminator.step(fakes.draw_images)
+            except NonFiniteError as error:
+                where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
+                raise NonFiniteError(f"training stopped at {where}: {error}") from error
+            means.add(result.report)
+            images_seen += result.num_images
+            steps += 1
+            decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
+            update_ema(networks.G_ema, networks.G, decay)
+            if ada is not None:
+                ada.observe(result.real_logits)
+            done = images_seen >= total_images
+            progress(min(images_seen, total_images), total_images)
+            if not done and images_seen < tick_end:
+                continue
 
-        ticks += 1
-        tick_end += config.kimg_per_tick * 1000
-        kimg = images_seen / 1000
-        line = clock.tick(means.pop(), ticks, kimg, networks.augment_pipe.p.item())
-        stats.write(line, kimg)
-        log(_tick_text(line))
-        if ada is not None and ada.saturated:
-            log("  warning: the augmentation probability is 1 or more, D overfits: more data or a larger --gamma helps")
-        if done or ticks % config.snapshot_ticks == 0:
-            path = run_dir / f"network-snapshot-{round(kimg):06d}.safetensors"
-            grid.save(run_dir / f"fakes{round(kimg):06d}.png", networks.G_ema)
-            save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, config, kimg)
-            for callback in on_snapshot:
-                callback(SnapshotEvent(networks.G_ema, kimg, path, run_dir, log))
-            clock.skip()
-        if done:
-            break
-
-    stats.close()
-    real_batches.close()
-    return path
+            ticks += 1
+            tick_end += config.kimg_per_tick * 1000
+            kimg = images_seen / 1000
+            line = clock.tick(means.pop(), ticks, kimg, networks.augment_pipe.p.item())
+            stats.write(line, kimg)
+            log(_tick_text(line))
+            if ada is not None and ada.saturated:
+                log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
+            if done or ticks % config.snapshot_ticks == 0:
+                path = run_dir / f"network-snapshot-{round(kimg):06d}.safetensors"
+                grid.save(run_dir / f"fakes{round(kimg):06d}.png", networks.G_ema)
+                save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, config, kimg)
+                for callback in on_snapshot:
+                    callback(SnapshotEvent(networks.G_ema, kimg, path, run_dir, log))
+                clock.skip()
+            if done:
+                return path
 
 
 def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[str], None]) -> _Networks:
@@ -166,9 +165,9 @@ def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[
 
 
 def _real_batches(config: TrainingConfig, dataset: ImageDataset, device: torch.device) -> RealBatches:
+    """Reads a small data set at once, so that a broken image shows before anything is written."""
     batches = endless_batches(dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device)
-    for pixels, labels in batches:
-        yield to_model_range(pixels), labels
+    return ((to_model_range(pixels), labels) for pixels, labels in batches)
 
 
 def _no_augmentation(images: torch.Tensor) -> torch.Tensor:
@@ -210,9 +209,9 @@ class _TickClock:
 
 
 def _tick_text(line: dict[str, float]) -> str:
+    losses = [f"{name} {line[key]:<6.3f}" for name, key in SHOWN_LOSSES.items() if key in line]
     return (
         f"tick {line['Progress/tick']:<4d} kimg {line['Progress/kimg']:<8.1f} "
         f"time {format_duration(line['Timing/total_sec']):<8s} sec/kimg {line['Timing/sec_per_kimg']:<7.2f} "
-        f"loss G {line['Loss/G/loss']:<6.3f} D {line['Loss/D/loss']:<6.3f} "
-        f"augment {line['Progress/augment']:.3f}"
+        f"loss {' '.join(losses)} augment {line['Progress/augment']:.3f}"
     )

@@ -1,11 +1,26 @@
 """The folder of one training run: its name, its log and its options."""
 
+import contextlib
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from .config import TrainingConfig
 from .errors import UserError
 from .files import write_json
+
+
+@contextlib.contextmanager
+def run_folder(outdir: str | Path, description: str) -> Iterator[Path]:
+    """A new run folder; a user's mistake that ends the run before its first snapshot leaves none behind."""
+    folder = create_run_folder(outdir, description)
+    try:
+        yield folder
+    except UserError:
+        if not any(folder.glob("network-snapshot-*")):
+            shutil.rmtree(folder)
+        raise
 
 
 def create_run_folder(outdir: str | Path, description: str) -> Path:

@@ -17,6 +17,8 @@ class RunningMeans:
 
     def add(self, values: dict[str, torch.Tensor]) -> None:
         for name, value in values.items():
+            if value.numel() == 0:  # of an empty batch, as Poisson sampling draws it at times
+                continue
             total = value.detach().double().sum() if value.device.type == "cpu" else value.detach().float().sum()
             self._sums[name] = self._sums[name] + total if name in self._sums else total
             self._counts[name] = self._counts.get(name, 0) + value.numel()
@@ -36,12 +38,15 @@ class StatsWriter:
 
     def write(self, means: dict[str, float], step_kimg: float) -> None:
         line = {**means, "timestamp": time.time()}
-        self._jsonl.write(json.dumps(line) + "\n")
+        self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
         self._jsonl.flush()
         for name, value in means.items():
             self._events.add_scalar(name, value, global_step=round(step_kimg * 1000))
         self._events.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> "StatsWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._jsonl.close()
         self._events.close()

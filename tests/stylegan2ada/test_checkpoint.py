@@ -1,0 +1,217 @@
+"""Snapshots: exact round trips, and one clear line for every file that is none of ours."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from stylegan2ada import load
+from stylegan2ada.augment import make_augment_pipe
+from stylegan2ada.checkpoint import FORMAT, make_discriminator, make_generator, read_snapshot, save_snapshot
+from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
+from stylegan2ada.errors import UserError
+from stylegan2ada.transfer import copy_matching
+
+CONFIG = TrainingConfig(
+    DataConfig("set.zip", 16, 1, 100, 2, ("normal", "abnormal")),
+    NetworkConfig(channel_base=128, channel_max=8, z_dim=6, w_dim=8, mapping_layers=2, freeze_layers=1),
+    augment=AugmentConfig("fixed", "bgcfnc", 0.3),
+    total_kimg=5,
+)
+
+
+def modules(config: TrainingConfig = CONFIG, seed: int = 0) -> dict[str, torch.nn.Module]:
+    """All four parts, each with numbers of its own, buffers too."""
+    torch.manual_seed(seed)
+    found = {
+        "G": make_generator(config.network, config),
+        "D": make_discriminator(config.network, config),
+        "G_ema": make_generator(config.network, config),
+        "augment_pipe": make_augment_pipe(config.augment.pipe),
+    }
+    found["G_ema"].mapping.w_avg.normal_()
+    found["augment_pipe"].p.fill_(0.37)
+    return found
+
+
+@pytest.fixture
+def snapshot(tmp_path) -> Path:
+    path = tmp_path / "network-snapshot-000005.safetensors"
+    save_snapshot(path, modules(), CONFIG, 5.0)
+    return path
+
+
+def assert_one_line(error: pytest.ExceptionInfo, path: Path) -> None:
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def rewrite(path: Path, change_header=lambda header: None, change_tensors=lambda tensors: None) -> None:
+    with safetensors.safe_open(path, "pt") as file:
+        header = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    change_header(header)
+    change_tensors(tensors)
+    safetensors.torch.save_file(tensors, path, metadata=header)
+
+
+class TestRoundTrip:
+    def test_every_tensor_and_setting(self, snapshot):
+        loaded = load(snapshot)
+        assert loaded.config == CONFIG
+        assert loaded.kimg == 5.0
+        assert loaded.class_names == ("normal", "abnormal")
+        found = {
+            "G": loaded.generator_raw, "D": loaded.discriminator, "G_ema": loaded.generator,
+            "augment_pipe": loaded.augment_pipe,
+        }  # fmt: skip
+        for part, module in modules().items():
+            theirs = found[part].state_dict()
+            assert list(theirs) == list(module.state_dict())
+            assert all(torch.equal(theirs[name], value) for name, value in module.state_dict().items()), part
+
+    def test_the_generator_is_the_average_and_ready_for_use(self, snapshot):
+        loaded = load(snapshot)
+        assert not torch.equal(loaded.generator.synthesis.b4.const, loaded.generator_raw.synthesis.b4.const)
+        for module in (loaded.generator, loaded.generator_raw, loaded.discriminator, loaded.augment_pipe):
+            assert not module.training
+            assert not any(p.requires_grad for p in module.parameters())
+
+    def test_reading_leaves_the_random_state_alone(self, snapshot):
+        """A run that starts from a snapshot draws what it would have drawn."""
+        before = torch.get_rng_state()
+        read_snapshot(snapshot)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_all_parts_are_in_one_file_without_code(self, snapshot):
+        with safetensors.safe_open(snapshot, "pt") as file:
+            assert {name.split("/")[0] for name in file.keys()} == {"G", "D", "G_ema", "augment_pipe"}
+            assert file.metadata()["format"] == FORMAT
+            assert json.loads(file.metadata()["config"])["batch_size"] == CONFIG.batch_size
+
+
+class TestFailure:
+    def test_missing(self, tmp_path):
+        with pytest.raises(UserError, match="there is no network file") as error:
+            load(tmp_path / "none.safetensors")
+        assert_one_line(error, tmp_path / "none.safetensors")
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(UserError) as error:
+            load(tmp_path)
+        assert_one_line(error, tmp_path)
+
+    @pytest.mark.parametrize("size", [0, 7, 200, -100])
+    def test_truncated(self, snapshot, size):
+        os.truncate(snapshot, size if size >= 0 else snapshot.stat().st_size + size)
+        with pytest.raises(UserError, match="damaged or no snapshot") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_not_safetensors(self, snapshot):
+        snapshot.write_bytes(b"\x80\x04K\x01.not a snapshot, rather a pickle")
+        with pytest.raises(UserError, match="damaged or no snapshot") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_safetensors_of_another_program(self, snapshot):
+        safetensors.torch.save_file({"weight": torch.zeros(2)}, snapshot)
+        with pytest.raises(UserError, match="not a snapshot of this project"):
+            load(snapshot)
+
+    def test_another_format(self, snapshot):
+        rewrite(snapshot, lambda header: header.update(format="spinegan-snapshot-99"))
+        with pytest.raises(UserError, match="its format is 'spinegan-snapshot-99'"):
+            load(snapshot)
+
+    @pytest.mark.parametrize(
+        "config", ["{", "[1]", "null", "{}", '{"data": 3}', "[" * 100_000], ids=lambda text: text[:12]
+    )
+    def test_settings_that_are_none(self, snapshot, config):
+        rewrite(snapshot, lambda header: header.update(config=config))
+        with pytest.raises(UserError) as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    @pytest.mark.parametrize(("key", "value"), [("resolution_px", 48), ("num_channels", 7)])
+    def test_settings_that_are_impossible(self, snapshot, key, value):
+        def spoil(header):
+            config = json.loads(header["config"])
+            config["data"][key] = value
+            header["config"] = json.dumps(config)
+
+        rewrite(snapshot, spoil)
+        with pytest.raises(UserError) as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_a_header_without_kimg(self, snapshot):
+        rewrite(snapshot, lambda header: header.pop("kimg"))
+        with pytest.raises(UserError, match="kimg") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_a_missing_tensor(self, snapshot):
+        rewrite(snapshot, change_tensors=lambda tensors: tensors.pop("D/b4.out.weight"))
+        with pytest.raises(UserError, match=r"tensor b4\.out\.weight of D is missing there") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_an_unknown_tensor(self, snapshot):
+        rewrite(snapshot, change_tensors=lambda tensors: tensors.update({"G/novel": torch.zeros(2)}))
+        with pytest.raises(UserError, match="tensor novel of G is .* missing by its own settings"):
+            load(snapshot)
+
+    def test_a_tensor_of_another_shape(self, snapshot):
+        rewrite(snapshot, change_tensors=lambda tensors: tensors.update({"G_ema/mapping.w_avg": torch.zeros(3)}))
+        with pytest.raises(UserError, match=r"tensor mapping\.w_avg of G_ema is \(3,\) there, \(8,\) by its own"):
+            load(snapshot)
+
+
+class TestSaving:
+    def test_a_failure_leaves_the_old_file_and_nothing_else(self, snapshot, monkeypatch):
+        before = snapshot.read_bytes()
+
+        def fail(tensors, path, metadata):
+            Path(path).write_bytes(b"half")
+            raise OSError("disk full")
+
+        monkeypatch.setattr(safetensors.torch, "save_file", fail)
+        with pytest.raises(OSError, match="disk full"):
+            save_snapshot(snapshot, modules(seed=1), CONFIG, 6.0)
+        assert [path.name for path in snapshot.parent.iterdir()] == [snapshot.name]
+        assert snapshot.read_bytes() == before
+
+
+class TestTransfer:
+    def test_what_fits_is_taken_over_and_the_rest_is_told(self):
+        source = modules(seed=1)["G"]
+        larger = TrainingConfig(
+            DataConfig("set.zip", 32, 3, 100),
+            NetworkConfig(channel_base=128, channel_max=8, z_dim=6, w_dim=8, mapping_layers=2),
+        )
+        target = modules(larger, seed=2)["G"]
+        before = {name: value.clone() for name, value in target.state_dict().items()}
+        report = copy_matching(target, source.state_dict())
+        after = target.state_dict()
+        left = dict(report.left)
+        assert set(report.taken) | set(left) == set(after)
+        assert "synthesis.b8.conv1.weight" in report.taken
+        assert left["synthesis.b32.conv1.weight"] == "not in the source"
+        assert left["synthesis.b8.torgb.weight"] == "(1, 8, 1, 1) there, (3, 8, 1, 1) here"
+        for name in report.taken:
+            assert torch.equal(after[name], source.state_dict()[name])
+        for name in left:
+            assert torch.equal(after[name], before[name])
+
+    def test_summary(self):
+        report = copy_matching(torch.nn.Linear(2, 3), {"weight": torch.zeros(3, 2), "bias": torch.zeros(9)})
+        expected = "1 tensors taken over, 1 left at their initial values: bias ((9,) there, (3,) here)"
+        assert report.summary() == expected
+        assert copy_matching(torch.nn.Linear(2, 3), torch.nn.Linear(2, 3).state_dict()).summary() == (
+            "2 tensors taken over, 0 left at their initial values"
+        )
