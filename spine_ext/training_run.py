@@ -13,7 +13,7 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
 from stylegan2ada.progress import ProgressLine
-from stylegan2ada.run_folder import RunLog, create_run_folder
+from stylegan2ada.run_folder import RunLog, run_folder
 from stylegan2ada.updates import GeneratorTerm
 
 from .classifier import SpineClassifier, load_classifier, save_classifier
@@ -46,9 +46,23 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
         _check_same_classes(dataset, test)
     classifier = _classifier(plan, dataset, test, log)
 
-    run_dir = create_run_folder(request.outdir, _description(plan, dataset, config))
-    log(f"run folder: {run_dir}")
-    log = RunLog(run_dir)
+    with run_folder(request.outdir, _description(plan, dataset, config)) as run_dir:
+        log(f"run folder: {run_dir}")
+        _train_in(run_dir, plan, config, dataset, test, classifier, frechet)
+    return run_dir
+
+
+def _train_in(
+    run_dir: Path,
+    plan: RunPlan,
+    config: TrainingConfig,
+    dataset: ImageDataset,
+    test: ImageDataset | None,
+    classifier: SpineClassifier | None,
+    frechet: Frechet,
+) -> None:
+    """The GAN with its clinical term, and the closing numbers, all into run_dir."""
+    request, log = plan.request, RunLog(run_dir)
     terms, evaluations = [], []
     if classifier is not None:
         save_classifier(classifier, run_dir / "classifier.safetensors")
@@ -63,7 +77,6 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     log(f"network: {snapshot}")
     if plan.phantom is not None:
         log(f"this was the {NOTICE}; for your own images give --data")
-    return run_dir
 
 
 def _check_same_classes(dataset: ImageDataset, test: ImageDataset) -> None:

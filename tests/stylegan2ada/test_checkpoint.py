@@ -163,7 +163,7 @@ class TestFailure:
 
     def test_an_unknown_tensor(self, snapshot):
         rewrite(snapshot, change_tensors=lambda tensors: tensors.update({"G/novel": torch.zeros(2)}))
-        with pytest.raises(UserError, match="tensor novel of G is .* missing by its own settings"):
+        with pytest.raises(UserError, match=r"tensor novel of G is .* missing by its own settings"):
             load(snapshot)
 
     def test_a_tensor_of_another_shape(self, snapshot):
