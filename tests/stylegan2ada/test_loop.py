@@ -1,0 +1,342 @@
+"""The training loop on tiny networks: its files, its reproducibility, its extension points, and how it stops."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from stylegan2ada import load
+from stylegan2ada.config import (
+    AugmentConfig,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    config_from_dict,
+)
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.dataset_writer import DatasetWriter
+from stylegan2ada.errors import NonFiniteError, UserError
+from stylegan2ada.loop import SnapshotEvent, plain_update, train
+from stylegan2ada.run_folder import create_run_folder, run_folder
+from stylegan2ada.updates import DiscriminatorStep, GeneratorTerm, PlainDiscriminatorUpdate
+
+CPU = torch.device("cpu")
+SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def data_zip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "squares.zip"
+    rng = np.random.default_rng(0)
+    with DatasetWriter(path, classes=["dark", "bright"]) as writer:
+        for index in range(24):
+            writer.add(rng.integers(0, 128, (SIDE, SIDE)).astype(np.uint8) + 100 * (index % 2), index % 2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(data_zip) -> ImageDataset:
+    return ImageDataset(data_zip, use_labels=True)
+
+
+def settings(dataset: ImageDataset, **changes) -> TrainingConfig:
+    base = TrainingConfig(
+        DataConfig(str(dataset.path), SIDE, 1, len(dataset), dataset.label_dim, dataset.class_names or ()),
+        NetworkConfig(channel_base=64, channel_max=4, z_dim=4, w_dim=4, mapping_layers=1),
+        LossConfig(r1_gamma=1.0),
+        OptimizerConfig(0.002),
+        AugmentConfig("ada", "bgc", ada_kimg=0.1),
+        total_kimg=0.04, batch_size=4, ema_kimg=0.02, kimg_per_tick=0.016, snapshot_ticks=1, num_workers=0, seed=3,
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def run(config, dataset, folder: Path, **extensions) -> Path:
+    folder.mkdir(parents=True)
+    return train(config, dataset, folder, CPU, **extensions)
+
+
+def stats(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    snapshot = load(path)
+    parts = {
+        "G": snapshot.generator_raw, "D": snapshot.discriminator, "G_ema": snapshot.generator,
+        "augment_pipe": snapshot.augment_pipe,
+    }  # fmt: skip
+    return {f"{part}/{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
+
+
+def same(first: Path, second: Path) -> bool:
+    ours, theirs = tensors(first), tensors(second)
+    assert ours.keys() == theirs.keys()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory) -> Path:
+    """The snapshot of one run with the settings as they are."""
+    return run(settings(dataset), dataset, tmp_path_factory.mktemp("runs") / "run")
+
+
+class TestRunFolder:
+    def test_files(self, finished):
+        names = {path.name for path in finished.parent.iterdir()}
+        events = {name for name in names if name.startswith("events.out.tfevents.")}
+        assert len(events) == 1
+        assert names - events == {
+            "training_options.json", "log.txt", "stats.jsonl", "reals.png", "fakes_init.png", "fakes000000.png",
+            "network-snapshot-000000.safetensors",
+        }  # fmt: skip
+
+    def test_options_rebuild_the_settings(self, finished, dataset):
+        stored = json.loads((finished.parent / "training_options.json").read_text())
+        assert config_from_dict(stored) == settings(dataset)
+        assert load(finished).config == settings(dataset)
+
+    def test_stats(self, finished):
+        """A line per tick: 40 images in batches of 4, a tick every 16."""
+        lines = stats(finished.parent)
+        assert [line["Progress/tick"] for line in lines] == [1, 2, 3]
+        assert [line["Progress/kimg"] for line in lines] == [0.016, 0.032, 0.04]
+        for line in lines:
+            for name in ("Loss/G/loss", "Loss/D/loss", "Loss/scores/real", "Loss/scores/fake", "Progress/augment",
+                         "Timing/sec_per_kimg", "Timing/total_sec", "timestamp"):  # fmt: skip
+                assert np.isfinite(line[name]), name
+            assert -1 <= line["Loss/signs/real"] <= 1
+        assert "Loss/D/r1_penalty" in lines[0]
+        assert "Loss/G/path_length" in lines[0]
+
+    def test_tensorboard_has_the_same_numbers(self, finished):
+        events = EventAccumulator(str(finished.parent)).Reload()
+        scalars = events.Scalars("Loss/D/loss")
+        assert [scalar.step for scalar in scalars] == [16, 32, 40]
+        expected = [line["Loss/D/loss"] for line in stats(finished.parent)]
+        assert [scalar.value for scalar in scalars] == pytest.approx(expected)
+
+    def test_grids_are_grey_with_rows_by_class(self, finished, dataset):
+        for name in ("reals.png", "fakes_init.png", "fakes000000.png"):
+            with PIL.Image.open(finished.parent / name) as image:
+                assert image.mode == "L"
+                assert image.size == (12 * SIDE, 6 * SIDE)
+        with PIL.Image.open(finished.parent / "reals.png") as image:
+            rows = np.array(image).reshape(6, SIDE, 12, SIDE).mean(axis=(1, 2, 3))
+        assert rows[0] < rows[3] - 50, "dark images stand in the upper rows, bright ones below"
+
+    def test_log(self, finished):
+        lines = (finished.parent / "log.txt").read_text().splitlines()
+        assert [line.split()[1] for line in lines if line.startswith("tick")] == ["1", "2", "3"]
+
+    def test_ada_moved_and_was_saved(self, finished):
+        """10 steps in intervals of 4: two moves of 16 images over 0.1 kimg, up or down to 0 at least."""
+        p = load(finished).augment_pipe.p.item()
+        assert min(abs(p - value) for value in (0.0, 0.16, 0.32)) < 1e-6
+        assert stats(finished.parent)[-1]["Progress/augment"] == pytest.approx(p)
+
+    def test_the_average_lags_behind(self, finished):
+        snapshot = load(finished)
+        average, network = snapshot.generator, snapshot.generator_raw
+        assert not torch.equal(average.synthesis.b4.conv1.weight, network.synthesis.b4.conv1.weight)
+        assert torch.equal(average.mapping.w_avg, network.mapping.w_avg)
+
+
+class TestReproducibility:
+    def test_the_same_seed_gives_the_same_run_bit_for_bit(self, finished, dataset, tmp_path):
+        torch.manual_seed(99)  # whatever happened before in this process
+        again = run(settings(dataset), dataset, tmp_path / "again")
+        assert same(again, finished)
+        timeless = [
+            {name: value for name, value in line.items() if not name.startswith(("Timing", "timestamp"))}
+            for folder in (again.parent, finished.parent)
+            for line in stats(folder)
+        ]
+        assert timeless[:3] == timeless[3:]
+        for name in ("reals.png", "fakes_init.png", "fakes000000.png"):
+            assert (again.parent / name).read_bytes() == (finished.parent / name).read_bytes()
+
+    def test_another_seed_gives_another_run(self, finished, dataset, tmp_path):
+        other = run(settings(dataset, seed=4), dataset, tmp_path / "other")
+        ours, theirs = tensors(other), tensors(finished)
+        weights = [name for name in ours if name.endswith("weight")]
+        assert not any(torch.equal(ours[name], theirs[name]) for name in weights)
+        assert (other.parent / "reals.png").read_bytes() != (finished.parent / "reals.png").read_bytes()
+
+    def test_snapshots_and_watchers_do_not_disturb_the_run(self, finished, dataset, tmp_path):
+        """Fewer snapshots, and a watcher that draws images: the networks end up the same."""
+
+        def watch(event):
+            event.generator(torch.zeros(2, 4), torch.eye(2), noise_mode="const")
+
+        quiet = run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "quiet", on_snapshot=[watch])
+        assert same(quiet, finished)
+
+
+class TestTerms:
+    def test_weight_zero_is_the_plain_run_bit_for_bit(self, finished, dataset, tmp_path):
+        def never(images, labels):
+            raise AssertionError("a term of weight 0 is not computed")
+
+        path = run(settings(dataset), dataset, tmp_path / "zero", terms=[GeneratorTerm("off", 0.0, never)])
+        assert same(path, finished)
+
+    def test_a_term_changes_the_generator_and_is_reported(self, finished, dataset, tmp_path):
+        term = GeneratorTerm("brightness", 1.0, lambda images, labels: images.mean([1, 2, 3]))
+        path = run(settings(dataset), dataset, tmp_path / "term", terms=[term])
+        assert not same(path, finished)
+        assert all("Loss/G/brightness" in line for line in stats(path.parent))
+
+
+class TestOnSnapshot:
+    def test_what_a_callable_gets(self, dataset, tmp_path):
+        events = []
+
+        def watch(event: SnapshotEvent) -> None:
+            assert event.path.is_file(), "the snapshot is on disk before anyone is told"
+            assert not event.generator.training
+            assert not any(p.requires_grad for p in event.generator.parameters())
+            events.append((event.kimg, event.path.name, event.run_dir))
+            event.log(f"seen {event.kimg}")
+
+        config = settings(dataset, kimg_per_tick=1, total_kimg=2.5, batch_size=500, snapshot_ticks=2)
+        config = dataclasses.replace(
+            config, network=dataclasses.replace(config.network, channel_max=1), augment=AugmentConfig("noaug")
+        )
+        run(config, dataset, tmp_path / "run", on_snapshot=[watch])
+        assert events == [
+            (2.0, "network-snapshot-000002.safetensors", tmp_path / "run"),
+            (2.5, "network-snapshot-000002.safetensors", tmp_path / "run"),
+        ]
+        assert "seen 2.0" in (tmp_path / "run" / "log.txt").read_text()
+
+
+class VaryingUpdate:
+    """A discriminator update of another kind: draws its own batches, of 1, 2, 3 and no images; reports nothing."""
+
+    def __init__(self, D, augment, real_batches, config):
+        self.D, self.sizes = D, itertools.cycle([1, 2, 3, 0])
+        self.images, self.labels = next(real_batches)
+        self.optimizer = torch.optim.SGD(D.parameters(), lr=1e-3)
+
+    def step(self, draw_fakes) -> DiscriminatorStep:
+        size = next(self.sizes)
+        images, c = self.images[:size], self.labels[:size]
+        logits = torch.zeros(0, 1)
+        if size:
+            fakes, fake_c = draw_fakes(size)
+            logits = self.D(images, c)
+            self.optimizer.zero_grad()
+            (self.D(fakes, fake_c) - logits).mean().backward()
+            self.optimizer.step()
+        return DiscriminatorStep(size, logits.detach(), {"Loss/D/gap": logits.detach().flatten()})
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        pass
+
+
+class TestDiscriminatorUpdate:
+    def test_the_plain_update_is_the_default(self, finished, dataset, tmp_path):
+        assert same(run(settings(dataset), dataset, tmp_path / "run", make_update=plain_update), finished)
+
+    def test_batches_of_varying_size_and_other_reports(self, dataset, tmp_path):
+        path = run(settings(dataset), dataset, tmp_path / "run", make_update=VaryingUpdate)
+        lines = stats(path.parent)
+        assert lines[-1]["Progress/kimg"] == pytest.approx(0.04, abs=0.003)
+        assert [line["Progress/kimg"] for line in lines[:2]] == pytest.approx([0.016, 0.032], abs=0.003)
+        assert "Loss/D/gap" in lines[0]
+        initial = run(settings(dataset, total_kimg=0.001), dataset, tmp_path / "short", make_update=VaryingUpdate)
+        assert not torch.equal(tensors(path)["D/b4.out.weight"], tensors(initial)["D/b4.out.weight"])
+
+
+class PoisonAfter:
+    """A term that is NaN from the given call on."""
+
+    def __init__(self, calls: int):
+        self.left = calls
+
+    def __call__(self, images, labels):
+        self.left -= 1
+        return images.mean([1, 2, 3]) * (float("nan") if self.left < 0 else 0.0)
+
+
+class TestNonFinite:
+    def test_a_nan_stops_the_run_and_keeps_the_last_snapshot(self, dataset, tmp_path):
+        term = GeneratorTerm("bad", 1.0, PoisonAfter(5))
+        with pytest.raises(NonFiniteError) as error:
+            run(settings(dataset), dataset, tmp_path / "run", terms=[term])
+        message = str(error.value)
+        assert message.startswith("training stopped at step 5 (0.0 kimg): generator loss: the gradient of synthesis.b4")
+        assert message.endswith("is not finite")
+        (path,) = (tmp_path / "run").glob("network-snapshot-*.safetensors")
+        assert load(path).kimg == 0.016
+        assert all(value.isfinite().all() for value in tensors(path).values())
+        assert len(stats(tmp_path / "run")) == 1
+
+    def test_in_the_discriminator(self, dataset, tmp_path):
+        def make_update(D, augment, real_batches, config):
+            poisoned = ((images * float("nan"), labels) for images, labels in real_batches)
+            return PlainDiscriminatorUpdate(D, augment, poisoned, config.loss, config.optimizer)
+
+        with pytest.raises(NonFiniteError, match=r"step 0 .*: discriminator loss: the gradient of b16\."):
+            run(settings(dataset), dataset, tmp_path / "run", make_update=make_update)
+        assert not list((tmp_path / "run").glob("network-snapshot-*"))
+
+
+class TestResume:
+    def test_transfer_starts_from_the_other_runs_networks(self, finished, dataset, tmp_path):
+        config = settings(dataset, resume=str(finished), seed=8, total_kimg=0.004, ema_kimg=1e9)
+        config = dataclasses.replace(config, optimizer=OptimizerConfig(1e-12))  # too little to move anything
+        path = run(config, dataset, tmp_path / "run")
+        ours, theirs = tensors(path), tensors(finished)
+        for name in ("G/synthesis.b16.conv0.weight", "D/b16.conv0.weight", "G_ema/synthesis.b16.conv0.weight"):
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
+        assert "0 left at their initial values" in (path.parent / "log.txt").read_text()
+        assert load(path).augment_pipe.p.item() == 0
+
+    def test_a_file_that_is_none_raises(self, dataset, tmp_path):
+        with pytest.raises(UserError, match="there is no network file nothing"):
+            run(settings(dataset, resume="nothing"), dataset, tmp_path / "run")
+
+
+@pytest.mark.parametrize("mode", ["noaug", "fixed"])
+@pytest.mark.parametrize("labels", [False, True], ids=["unconditional", "conditional"])
+def test_other_settings_train(data_zip, tmp_path, labels, mode):
+    dataset = ImageDataset(data_zip, use_labels=labels)
+    augment = AugmentConfig(mode, "bgcfnc", 0.5 if mode == "fixed" else 0.0)
+    path = run(settings(dataset, augment=augment, total_kimg=0.012), dataset, tmp_path / "run")
+    assert load(path).generator.c_dim == (2 if labels else 0)
+    assert stats(path.parent)[-1]["Progress/augment"] == augment.p
+
+
+class TestFolders:
+    def test_numbers_go_on(self, tmp_path):
+        names = [create_run_folder(tmp_path, name).name for name in ("a", "b")]
+        (tmp_path / "00007-old").mkdir()
+        (tmp_path / "notes").mkdir()
+        assert [*names, create_run_folder(tmp_path, "c").name] == ["00000-a", "00001-b", "00008-c"]
+
+    def test_a_file_in_the_way(self, tmp_path):
+        (tmp_path / "taken").write_text("")
+        with pytest.raises(UserError, match=r"--outdir .*taken cannot be written"):
+            create_run_folder(tmp_path / "taken", "a")
+
+    def test_a_mistake_leaves_no_folder_unless_there_is_a_snapshot(self, tmp_path):
+        for snapshots in (0, 1):
+            with pytest.raises(UserError, match="oops"), run_folder(tmp_path, "a") as folder:
+                (folder / "log.txt").write_text("")
+                if snapshots:
+                    (folder / "network-snapshot-000001.safetensors").write_text("")
+                raise UserError("oops")
+            assert len(list(tmp_path.iterdir())) == snapshots
