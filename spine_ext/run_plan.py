@@ -1,6 +1,7 @@
 """From what the user asked for to the plan of a run: presets, labels, scale, settings. Checks all, writes nothing."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def plan_run(request: RunRequest) -> RunPlan:
     else:
         data = data_config(open_training_set(request, request.data, conditional), request)
     config = resolve_config(_options(request, paper, phantom), data)
+    if request.options.augpipe is not None and config.augment.mode == "noaug":
+        raise UserError(f"--augpipe={config.augment.pipe} has no effect without augmentation: add --aug=ada")
     if config.resume is not None:
         read_snapshot(config.resume)  # refused now, before anything is written
     if phantom is not None:
@@ -101,7 +104,7 @@ def _gamma_clinical(request: RunRequest, paper: PaperRun | None, conditional: bo
     gamma = request.gamma_clinical
     if gamma is None:
         gamma = paper.gamma_clinical if paper is not None and conditional else 0.0
-    if gamma < 0:
+    if not 0 <= gamma < math.inf:
         raise UserError(f"--gamma-clinical must be 0 or more, got {gamma}")
     if gamma > 0 and not conditional:
         raise UserError(f"--gamma-clinical={gamma} needs labels: add --cond=1, with a dataset that has labels")

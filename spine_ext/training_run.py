@@ -21,7 +21,7 @@ from .classifier_training import train_classifier
 from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
-from .labelled_images import Selection, names_of_classes, same_classes
+from .labelled_images import Selection, classes_of, names_of_classes, same_classes
 from .run_plan import RunPlan, data_config, open_training_set
 from .snapshot_evaluation import Frechet, SnapshotEvaluation
 
@@ -86,6 +86,7 @@ def _check_same_classes(dataset: ImageDataset, test: ImageDataset) -> None:
             f"--test {test.path} has the classes {', '.join(theirs)}, the training images have {', '.join(ours)}: "
             "convert both with the same --labels"
         )
+    classes_of(test)  # the closing AUC needs images of every class; better said now than after the training
 
 
 def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:
