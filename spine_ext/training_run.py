@@ -102,7 +102,7 @@ def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None,
     cached = None
     if plan.phantom is not None and request.subset is None and not request.mirror:
         stem = phantom_paths(request.cache_dir, plan.phantom).train_zip.stem
-        cached = request.cache_dir / plan.phantom.name / f"classifier-{stem}-epochs{epochs}.safetensors"
+        cached = request.cache_dir / plan.phantom.name / f"classifier-{stem}-epochs{epochs}-seed{plan.config.seed}.safetensors"
         if cached.exists():
             log(f"classifier: {cached} (from an earlier run)")
             return load_classifier(cached, request.device)
@@ -120,6 +120,7 @@ def _train_classifier(
     classifier, _ = train_classifier(
         dataset, epochs=epochs, seed=plan.config.seed, device=plan.request.device, notify=log, progress=line
     )
+    classifier.provenance = dataclasses.replace(classifier.provenance, phantom=plan.phantom is not None)
     if test is not None:
         auc = auc_on(classifier, test)
         classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc)
