@@ -77,6 +77,9 @@ def plan_run(request: RunRequest) -> RunPlan:
         read_snapshot(config.resume)  # refused now, before anything is written
     if phantom is not None:
         config = dataclasses.replace(config, notes=(NOTICE,))
+    if gamma > 0:
+        term = {"gamma": gamma, "reduction": request.clinical_reduction, "classifier": request.classifier}
+        config = dataclasses.replace(config, extensions={"clinical_term": term})
     return RunPlan(request, config, gamma, conditional, phantom)
 
 

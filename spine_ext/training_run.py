@@ -102,7 +102,8 @@ def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None,
     cached = None
     if plan.phantom is not None and request.subset is None and not request.mirror:
         stem = phantom_paths(request.cache_dir, plan.phantom).train_zip.stem
-        cached = request.cache_dir / plan.phantom.name / f"classifier-{stem}-epochs{epochs}-seed{plan.config.seed}.safetensors"
+        name = f"classifier-{stem}-epochs{epochs}-seed{plan.config.seed}.safetensors"
+        cached = request.cache_dir / plan.phantom.name / name
         if cached.exists():
             log(f"classifier: {cached} (from an earlier run)")
             return load_classifier(cached, request.device)
@@ -139,7 +140,7 @@ def _closing_numbers(
     """Sets the last snapshot beside an untrained generator and beside real training images; writes results.json."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        untrained = make_generator(config.network, config).eval().to(device)
+        untrained = make_generator(config).eval().to(device)
     reals = Selection(dataset, range(min(len(dataset), evaluation.num_images)))
     results = {
         "trained": evaluation.measure(load(snapshot, device).generator),

@@ -9,7 +9,7 @@ class AdaController:
     """Moves the augmentation probability p so that the mean sign of D's real logits follows the target.
 
     Every `interval` steps: p += sign(E[sign D(real)] - target) * images / (ada_kimg * 1000), never below 0. The paper
-    caps p nowhere; p at or above 1 means that the discriminator overfits whatever the augmentation (see `saturated`).
+    caps p nowhere; p at or above 1 means that the discriminator overfits whatever the augmentation.
     """
 
     def __init__(self, p: torch.Tensor, config: AugmentConfig):
@@ -29,10 +29,6 @@ class AdaController:
         self._steps += 1
         if self._steps % self._config.interval == 0:
             self._adjust()
-
-    @property
-    def saturated(self) -> bool:
-        return self._p.item() >= 1
 
     def _adjust(self) -> None:
         if self._num_logits > 0:

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from .augment import AugmentPipe, make_augment_pipe
-from .config import NetworkConfig, TrainingConfig, config_from_dict
+from .config import TrainingConfig, config_from_dict
 from .discriminator import Discriminator
 from .errors import UserError
 from .files import atomic_path
 from .generator import Generator
 
 FORMAT = "spinegan-snapshot-1"
+HEADER_KEY = "spinegan"  # one key, since safetensors writes several in random order
 PARTS = ("G", "D", "G_ema", "augment_pipe")
 
 
@@ -40,9 +41,9 @@ class Snapshot:
         return self.config.data.class_names or None
 
 
-def make_generator(network: NetworkConfig, config: TrainingConfig) -> Generator:
+def make_generator(config: TrainingConfig) -> Generator:
     """A fresh generator for the run's data."""
-    data = config.data
+    data, network = config.data, config.network
     synthesis = {
         "channel_base": network.channel_base,
         "channel_max": network.channel_max,
@@ -56,9 +57,9 @@ def make_generator(network: NetworkConfig, config: TrainingConfig) -> Generator:
     )  # fmt: skip
 
 
-def make_discriminator(network: NetworkConfig, config: TrainingConfig) -> Discriminator:
+def make_discriminator(config: TrainingConfig) -> Discriminator:
     """A fresh discriminator for the run's data."""
-    data = config.data
+    data, network = config.data, config.network
     return Discriminator(
         data.num_classes, data.resolution_px, data.num_channels, architecture=network.d_architecture,
         channel_base=network.channel_base, channel_max=network.channel_max, num_fp16_res=network.num_fp16_res,
@@ -74,9 +75,9 @@ def save_snapshot(path: str | os.PathLike, modules: dict[str, nn.Module], config
         for part in PARTS
         for name, tensor in modules[part].state_dict().items()
     }
-    header = {"format": FORMAT, "kimg": str(kimg), "config": json.dumps(config.to_dict())}
+    header = {"format": FORMAT, "kimg": kimg, "config": config.to_dict()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=header)
+        safetensors.torch.save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapshot:
@@ -86,11 +87,10 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapsho
         UserError: the file is missing, damaged, or no snapshot of this project.
     """
     config, kimg, tensors = read_snapshot(path)
-    network = config.network
     modules = {
-        "G": make_generator(network, config),
-        "D": make_discriminator(network, config),
-        "G_ema": make_generator(network, config),
+        "G": make_generator(config),
+        "D": make_discriminator(config),
+        "G_ema": make_generator(config),
         "augment_pipe": make_augment_pipe(config.augment.pipe),
     }
     for part, module in modules.items():
@@ -110,18 +110,18 @@ def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[
         raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise UserError(f"{path} is not a snapshot of this project (its format is {header.get('format')!r})")
+            header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise UserError(f"{path} is not a snapshot of this project: give a network-snapshot-*.safetensors")
             config, kimg = _read_config(header, path), float(header["kimg"])
             return config, kimg, {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
 
 
-def _read_config(header: dict[str, str], path: Path) -> TrainingConfig:
+def _read_config(header: dict, path: Path) -> TrainingConfig:
     try:
-        return config_from_dict(json.loads(header["config"]))
+        return config_from_dict(header["config"])
     except UserError as error:
         raise UserError(f"{path}: {error}; take a snapshot that this version wrote") from error
 

@@ -107,7 +107,11 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run. kimg: thousands of real images shown to the discriminator."""
+    """One training run. kimg: thousands of real images shown to the discriminator.
+
+    notes: what whoever sees the results should know. extensions: settings of generator terms and the like, by name, for
+    the record (the networks do not need them).
+    """
 
     data: DataConfig
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -126,6 +130,7 @@ class TrainingConfig:
     cudnn_benchmark: bool = True
     allow_tf32: bool = False
     notes: tuple[str, ...] = ()
+    extensions: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, f"--batch must be at least 1, got {self.batch_size}")

@@ -33,6 +33,7 @@ from .updates import (
     GeneratorTerm,
     GeneratorUpdate,
     PlainDiscriminatorUpdate,
+    Report,
 )
 
 SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
@@ -100,58 +101,95 @@ def train(
     update_discriminator = make_update(networks.D, augment, real_batches, config)
     ada = AdaController(networks.augment_pipe.p, config.augment) if config.augment.mode == "ada" else None
 
-    grid = FakeGrid(networks.G, config.seed, device, config.batch_size)
     save_real_grid(run_dir / "reals.png", dataset, config.seed)
-    grid.save(run_dir / "fakes_init.png", networks.G_ema)
-    means = RunningMeans()
-    total_images = round(config.total_kimg * 1000)
     progress = ProgressLine("training", "img")
-    clock = _TickClock()
-    images_seen = steps = ticks = 0
-    tick_end = config.kimg_per_tick * 1000
+    total_images = round(config.total_kimg * 1000)
+    images_seen = steps = 0
+    next_tick = config.kimg_per_tick * 1000
 
-    with StatsWriter(run_dir) as stats, contextlib.closing(real_batches):
+    with _Recorder(config, networks, run_dir, device, on_snapshot, log) as recorder, contextlib.closing(real_batches):
         while True:
             try:
-                means.add(update_generator.step())
+                recorder.add(update_generator.step())
                 result = update_discriminator.step(fakes.draw_images)
             except NonFiniteError as error:
                 where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
                 raise NonFiniteError(f"training stopped at {where}: {error}") from error
-            means.add(result.report)
+            recorder.add(result.report)
             images_seen += result.num_images
             steps += 1
             decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
             update_ema(networks.G_ema, networks.G, decay)
             if ada is not None:
                 ada.observe(result.real_logits)
+
             done = images_seen >= total_images
             progress(min(images_seen, total_images), total_images)
-            if not done and images_seen < tick_end:
-                continue
-
-            ticks += 1
-            tick_end += config.kimg_per_tick * 1000
-            kimg = images_seen / 1000
-            line = clock.tick(means.pop(), ticks, kimg, networks.augment_pipe.p.item())
-            stats.write(line, kimg)
-            log(_tick_text(line))
-            if ada is not None and ada.saturated:
-                log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
-            if done or ticks % config.snapshot_ticks == 0:
-                path = run_dir / f"network-snapshot-{round(kimg):06d}.safetensors"
-                grid.save(run_dir / f"fakes{round(kimg):06d}.png", networks.G_ema)
-                save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, config, kimg)
-                for callback in on_snapshot:
-                    callback(SnapshotEvent(networks.G_ema, kimg, path, run_dir, log))
-                clock.skip()
+            if done or images_seen >= next_tick:
+                next_tick += config.kimg_per_tick * 1000
+                recorder.tick(images_seen / 1000)
             if done:
-                return path
+                return recorder.snapshot(images_seen / 1000)
+            if recorder.snapshot_is_due:
+                recorder.snapshot(images_seen / 1000)
+
+
+class _Recorder:
+    """What a run leaves in its folder: statistics at every tick; grid, networks and callbacks at a snapshot."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        networks: _Networks,
+        run_dir: Path,
+        device: torch.device,
+        on_snapshot: Sequence[Callable[[SnapshotEvent], None]],
+        log: Callable[[str], None],
+    ):
+        self._config, self._networks, self._run_dir = config, networks, run_dir
+        self._on_snapshot, self._log = on_snapshot, log
+        self._grid = FakeGrid(networks.G, config.seed, device, config.batch_size)
+        self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
+        self._stats, self._means, self._clock = StatsWriter(run_dir), RunningMeans(), _TickClock()
+        self._ticks = self._ticks_at_snapshot = 0
+
+    def __enter__(self) -> "_Recorder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stats.close()
+
+    def add(self, report: Report) -> None:
+        self._means.add(report)
+
+    def tick(self, kimg: float) -> None:
+        self._ticks += 1
+        p = self._networks.augment_pipe.p.item()
+        line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
+        self._stats.write(line, kimg)
+        self._log(_tick_text(line))
+        if self._config.augment.mode == "ada" and p >= 1:
+            self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
+
+    @property
+    def snapshot_is_due(self) -> bool:
+        return self._ticks - self._ticks_at_snapshot >= self._config.snapshot_ticks
+
+    def snapshot(self, kimg: float) -> Path:
+        self._ticks_at_snapshot = self._ticks
+        networks, name = self._networks, f"{round(kimg):06d}"
+        path = self._run_dir / f"network-snapshot-{name}.safetensors"
+        self._grid.save(self._run_dir / f"fakes{name}.png", networks.G_ema)
+        save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, self._config, kimg)
+        for callback in self._on_snapshot:
+            callback(SnapshotEvent(networks.G_ema, kimg, path, self._run_dir, self._log))
+        self._clock.skip()
+        return path
 
 
 def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[str], None]) -> _Networks:
-    G = make_generator(config.network, config).to(device)
-    D = make_discriminator(config.network, config).to(device)
+    G = make_generator(config).to(device)
+    D = make_discriminator(config).to(device)
     pipe = make_augment_pipe(config.augment.pipe).to(device)
     pipe.p.fill_(config.augment.p)
     G_ema = copy.deepcopy(G).eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class RunLog:
         self._path = folder / "log.txt"
 
     def __call__(self, line: str) -> None:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # the progress line makes room
         print(line, flush=True)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -44,9 +44,6 @@ class StatsWriter:
             self._events.add_scalar(name, value, global_step=round(step_kimg * 1000))
         self._events.flush()
 
-    def __enter__(self) -> "StatsWriter":
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self._jsonl.close()
         self._events.close()

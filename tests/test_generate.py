@@ -27,13 +27,13 @@ def save_network(path: Path, num_channels: int = 1, class_names: tuple[str, ...]
         DataConfig("set.zip", 16, num_channels, 100, len(class_names), class_names),
         NetworkConfig(channel_base=256, channel_max=16, z_dim=8, w_dim=16, mapping_layers=2),
     )
-    ema = make_generator(config.network, config)
+    ema = make_generator(config)
     ema.mapping.w_avg.normal_()
     if broken:
         ema.synthesis.b16.torgb.bias.data.fill_(float("nan"))
     modules = {
-        "G": make_generator(config.network, config),
-        "D": make_discriminator(config.network, config),
+        "G": make_generator(config),
+        "D": make_discriminator(config),
         "G_ema": ema,
         "augment_pipe": make_augment_pipe(config.augment.pipe),
     }

@@ -29,6 +29,8 @@ def modulated_conv2d(
         return modulated_conv2d_reference(
             x, weight, styles, noise, up, down, padding, resample_filter, demodulate, flip_weight
         )
+    if x.dtype == torch.float16 and demodulate:
+        weight, styles = _within_half_range(weight, styles)
     x = x * styles.to(x.dtype)[:, :, None, None]
     x = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, flip_weight=flip_weight)
     if demodulate:
@@ -40,6 +42,14 @@ def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
     """(N, C_out): 1 / norm of each image's weight per output channel, equation 3, from squares alone."""
     energy = weight.square().sum([2, 3])
     return (styles.square() @ energy.t() + 1e-8).rsqrt()
+
+
+def _within_half_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scales that demodulation cancels, chosen so that the convolution's sums stay far below float16's 65,504
+    (StyleGAN2-ADA, appendix: mixed-precision training)."""
+    largest_weight = weight.abs().amax([1, 2, 3], keepdim=True)
+    fan_in_root = (weight[0].numel()) ** 0.5
+    return weight / (largest_weight * fan_in_root), styles / styles.abs().amax(1, keepdim=True)
 
 
 def modulated_conv2d_reference(

@@ -147,7 +147,9 @@ def upfirdn2d_reference(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1
     f = x.new_ones([1, 1]) if f is None else f.to(x.dtype)
     f = torch.outer(f, f) if f.ndim == 1 else f
     f = f if flip_filter else f.flip([0, 1])
-    x = F.pad(_insert_zeros(x, (up_x, up_y)), four_sides(padding))
+    spread = x.new_zeros([*x.shape[:2], x.shape[2] * up_y, x.shape[3] * up_x])
+    spread[:, :, ::up_y, ::up_x] = x
+    x = F.pad(spread, four_sides(padding))
     height, width = x.shape[2] - f.shape[0] + 1, x.shape[3] - f.shape[1] + 1
     y = sum(f[i, j] * x[:, :, i : i + height, j : j + width] for i in range(f.shape[0]) for j in range(f.shape[1]))
     return y[:, :, ::down_y, ::down_x] * gain

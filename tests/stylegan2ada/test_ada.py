@@ -54,14 +54,12 @@ class TestBounds:
     def test_never_below_zero(self):
         assert run([logits(0, 8)] * 40, p=0.01, ada_kimg=0.1) == 0
 
-    def test_no_cap_above_but_a_sign_of_it(self):
+    def test_no_cap_above(self):
         buffer = torch.tensor(0.99)
         controller = AdaController(buffer, AugmentConfig(ada_kimg=0.1))
-        assert not controller.saturated
         for _ in range(4):
             controller.observe(logits(8, 0))
         assert buffer.item() > 1
-        assert controller.saturated
 
     def test_an_interval_without_any_image(self):
         assert run([logits(0, 0).reshape(0, 1)] * 4, p=0.5) == 0.5

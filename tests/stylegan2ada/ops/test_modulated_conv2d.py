@@ -88,3 +88,13 @@ def test_both_derivatives(up, demodulate, fused):
 
     assert gradcheck(function, inputs)
     assert gradgradcheck(function, inputs)
+
+
+class TestHalfPrecision:
+    def test_large_weights_and_styles_stay_in_range(self):
+        """Demodulation makes the result independent of their scale; float16 must not overflow on the way."""
+        x, weight, styles = torch.randn(2, 16, 8, 8), 300 * torch.randn(5, 16, 3, 3), 300 * torch.randn(2, 16)
+        expected = modulated_conv2d(x, weight, styles, padding=1)
+        found = modulated_conv2d(x.half(), weight, styles, padding=1)
+        assert found.dtype == torch.float16
+        assert (found.float() - expected).norm() < 5e-3 * expected.norm()
