@@ -55,6 +55,9 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--channel-max", type=int, help="Most feature maps of a layer.  [512; phantom 64]")
 @click.option("--latent", type=int, help="Size of z and w.  [512; phantom 128]")
 @click.option("--ema-kimg", type=float, help="Half-life of the moving average.  [by configuration]")
+@click.option("--lr", type=float, help="Learning rate of both networks.  [by configuration]")
+@click.option("--pl-weight", type=float, help="Weight of path length regularisation, 0 for none.  [2; cifar, phantom 0]")
+@click.option("--style-mixing", type=float, help="Probability of style mixing.  [0.9; cifar, phantom 0]")
 # Clinical term
 @click.option("--gamma-clinical", type=float, help="Weight of the clinical term.  [0; spinegan 0.01]")
 @click.option("--clinical-reduction", type=click.Choice(["mean", "sum"]), default="mean",
@@ -101,6 +104,9 @@ def main(
     channel_max: int | None,
     latent: int | None,
     ema_kimg: float | None,
+    lr: float | None,
+    pl_weight: float | None,
+    style_mixing: float | None,
     gamma_clinical: float | None,
     clinical_reduction: str,
     classifier: str | None,
@@ -133,7 +139,8 @@ def main(
                 cfg=cfg, gpus=gpus, snap=snap, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch, aug=aug, p=p,
                 target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32, nobench=nobench,
                 allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
-                latent=latent, ema_kimg=ema_kimg,
+                latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight,
+                style_mixing=style_mixing,
             ),
             data=data,
             test_data=test_data,

@@ -73,6 +73,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.r1_gamma < math.inf, f"--gamma must be 0 or more, got {self.r1_gamma}")
+        _require(0 <= self.pl_weight < math.inf, f"--pl-weight must be 0 or more, got {self.pl_weight}")
+        _require(0 <= self.style_mixing_prob <= 1, f"--style-mixing must be 0 to 1, got {self.style_mixing_prob}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class OptimizerConfig:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, f"the learning rate must be above 0, got {self.learning_rate}")
+        _require(0 < self.learning_rate < math.inf, f"--lr must be above 0, got {self.learning_rate}")
 
 
 @dataclass(frozen=True)

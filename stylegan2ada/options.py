@@ -37,6 +37,9 @@ class RunOptions:
     channel_max: int | None = None
     latent: int | None = None
     ema_kimg: float | None = None
+    lr: float | None = None
+    pl_weight: float | None = None
+    style_mixing: float | None = None
 
     def over(self, defaults: "RunOptions") -> "RunOptions":
         """These options, and those of `defaults` where these say nothing."""
@@ -61,7 +64,7 @@ def resolve_config(given: RunOptions, data: DataConfig) -> TrainingConfig:
         data=data,
         network=_network(options, base),
         loss=_loss(options, base),
-        optimizer=OptimizerConfig(learning_rate=base.learning_rate),
+        optimizer=OptimizerConfig(learning_rate=_or(options.lr, base.learning_rate)),
         augment=_augment(options, transfer),
         total_kimg=_or(options.kimg, base.kimg),
         batch_size=_or(options.batch, base.batch),
@@ -93,10 +96,14 @@ def _network(options: RunOptions, base: Preset) -> NetworkConfig:
 
 
 def _loss(options: RunOptions, base: Preset) -> LossConfig:
-    gamma = _or(options.gamma, base.r1_gamma)
-    if options.cfg == "cifar":  # the paper's CIFAR-10 setting: no path length regularisation, no style mixing
-        return LossConfig(r1_gamma=gamma, pl_weight=0, pl_interval=0, style_mixing_prob=0)
-    return LossConfig(r1_gamma=gamma)
+    is_cifar = options.cfg == "cifar"  # the paper's CIFAR-10 setting: neither path lengths nor style mixing
+    pl_weight = _or(options.pl_weight, 0.0 if is_cifar else 2.0)
+    return LossConfig(
+        r1_gamma=_or(options.gamma, base.r1_gamma),
+        pl_weight=pl_weight,
+        pl_interval=4 if pl_weight else 0,
+        style_mixing_prob=_or(options.style_mixing, 0.0 if is_cifar else 0.9),
+    )
 
 
 def _augment(options: RunOptions, transfer: bool) -> AugmentConfig:

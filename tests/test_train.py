@@ -20,7 +20,8 @@ from tests.toy_images import write_toy_zip
 FLAGS = {
     "--outdir", "--gpus", "--snap", "--tick", "--metrics", "--seed", "--dry-run", "-n", "--device",
     "--data", "--test", "--cond", "--subset", "--mirror", "--phantom-train", "--phantom-test", "--cache-dir",
-    "--cfg", "--gamma", "--kimg", "--batch", "--channel-base", "--channel-max", "--latent", "--ema-kimg",
+    "--cfg", "--gamma", "--kimg", "--batch", "--channel-base", "--channel-max", "--latent", "--ema-kimg", "--lr",
+    "--pl-weight", "--style-mixing",
     "--gamma-clinical", "--clinical-reduction", "--classifier", "--classifier-epochs",
     "--aug", "--p", "--target", "--augpipe", "--resume", "--freezed",
     "--fp32", "--nhwc", "--nobench", "--allow-tf32", "--workers",
@@ -169,6 +170,8 @@ MISTAKES = {
     "batch of one": (["--data={files}/toy.zip", "--batch=1"], ["--batch 1"]),
     "the private variant": (["--cfg=dp"], ["--cfg=dp", "spinegan"]),
     "an unknown configuration": (["--cfg=stylegan3"], ["stylegan3", "spinegan"]),
+    "no learning rate": (["--lr=0"], ["--lr", "0"]),
+    "a style mixing above 1": (["--style-mixing=2"], ["--style-mixing", "2"]),
     "negative gamma": (["--gamma=-1"], ["--gamma", "-1"]),
     "gamma is no number": (["--gamma=nan"], ["--gamma", "nan"]),
     "negative clinical gamma": (["--cfg=spinegan", "--gamma-clinical=-0.1"], ["--gamma-clinical", "-0.1"]),

@@ -38,6 +38,7 @@ def test_json_round_trip_of_every_field():
         AugmentConfig("fixed", "bg", 0.25, 0.7, 100.0, 8),
         total_kimg=3, batch_size=8, ema_kimg=1.5, ema_rampup=0.1, kimg_per_tick=0.5, snapshot_ticks=2, seed=5,
         num_workers=0, resume="net.safetensors", cudnn_benchmark=False, allow_tf32=True, notes=("a", "b"),
+        extensions={"clinical_term": {"gamma": 0.5}},
     )  # fmt: skip
     plain = TrainingConfig(DATA)
     for name in (field.name for field in dataclasses.fields(original)):
@@ -69,7 +70,7 @@ def test_settings_cannot_be_changed():
         (lambda: NetworkConfig(d_architecture="vgg"), "one of orig, skip, resnet, got vgg"),
         (lambda: LossConfig(r1_gamma=-0.1), "--gamma must be 0 or more, got -0.1"),
         (lambda: LossConfig(r1_gamma=INF), "--gamma must be 0 or more, got inf"),
-        (lambda: OptimizerConfig(learning_rate=0), "learning rate must be above 0, got 0"),
+        (lambda: OptimizerConfig(learning_rate=0), "--lr must be above 0, got 0"),
         (lambda: AugmentConfig(mode="some"), "--aug is one of noaug, ada, fixed, got some"),
         (lambda: AugmentConfig(p=1.5), "--p must be between 0 and 1, got 1.5"),
         (lambda: AugmentConfig(p=NAN), "--p must be between 0 and 1, got nan"),
