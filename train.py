@@ -56,7 +56,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--latent", type=int, help="Size of z and w.  [512; phantom 128]")
 @click.option("--ema-kimg", type=float, help="Half-life of the moving average.  [by configuration]")
 @click.option("--lr", type=float, help="Learning rate of both networks.  [by configuration]")
-@click.option("--pl-weight", type=float, help="Weight of path length regularisation, 0 for none.  [2; cifar, phantom 0]")
+@click.option("--pl-weight", type=float, help="Weight of path length regularisation.  [2; cifar, phantom 0]")
 @click.option("--style-mixing", type=float, help="Probability of style mixing.  [0.9; cifar, phantom 0]")
 # Clinical term
 @click.option("--gamma-clinical", type=float, help="Weight of the clinical term.  [0; spinegan 0.01]")

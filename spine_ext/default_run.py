@@ -14,12 +14,13 @@ from stylegan2ada.progress import ProgressLine
 
 from .convert import convert
 from .phantom import make_phantom_dataset
+from .phantom.dataset import PHANTOM_VERSION
 from .vindr import LABEL_SETS
 
 NOTICE = "built-in phantom: drawn shapes, not clinical data"
 
-# 64 px and a small network: about seven minutes on two CPU cores. A run of a thousand steps needs twice the usual learning
-# rate and a short average, leaves ADA no time to act, and gains nothing from path lengths and style mixing.
+# 64 px and a small network: about seven minutes on two CPU cores. A run of a thousand steps needs twice the usual
+# learning rate and a short average, leaves ADA no time to act, and gains nothing from path lengths and style mixing.
 PHANTOM_SCALE = RunOptions(
     batch=16, kimg=14, tick=0.5, snap=7, channel_base=2048, channel_max=64, latent=128, ema_kimg=0.5, gamma=1.0,
     lr=0.005, pl_weight=0.0, style_mixing=0.0, aug="noaug", fp32=True, workers=0,
@@ -40,7 +41,7 @@ class PhantomSize:
 
     @property
     def name(self) -> str:
-        return f"phantom-{self.train}-{self.test}-seed{self.seed}"
+        return f"phantom{PHANTOM_VERSION}-{self.train}-{self.test}-seed{self.seed}"
 
     def data_config(self, path: Path) -> DataConfig:
         """What a training set of this size will look like (some images are flawed on purpose and drop out)."""

@@ -29,7 +29,7 @@ CSV_COLUMNS = ("study_id", "series_id", "image_id", "rad_id", "lesion_type", "xm
 FLAWED_SHARE = 0.02
 
 _SPLITS = ("train", "test")
-_VERSION = 1  # part of the marker: raise it when the same seed gives other files
+PHANTOM_VERSION = 1  # part of the marker: raise it when the same seed gives other files
 _READER = "phantom"
 
 Progress = Callable[[int, int], None]
@@ -57,7 +57,7 @@ def make_phantom_dataset(
     """
     dest = Path(dest)
     _check_numbers(train, test, seed, workers)
-    made_with = {"notice": NOTICE, "version": _VERSION, "train": train, "test": test, "seed": seed}
+    made_with = {"notice": NOTICE, "version": PHANTOM_VERSION, "train": train, "test": test, "seed": seed}
     if _is_complete(dest, made_with):
         return dest
     dest.parent.mkdir(parents=True, exist_ok=True)
