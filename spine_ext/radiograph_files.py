@@ -1,21 +1,26 @@
 """Which files of a folder or zip are radiographs, in the VinDr-SpineXR layout or without any.
 
-A file counts when its name ends like a DICOM file's or its content starts like one. The VinDr layout keeps the
-images of `train.csv` in `train_images/`: where such a folder exists, at any depth, only it is used.
+A file counts when its name ends like a DICOM file's or its content starts like one; one that cannot be looked
+into counts too, so that the conversion lists it with the reason. The VinDr layout keeps the images of `train.csv`
+in `train_images/`: where such a folder exists, at any depth, only it is used.
 """
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from stylegan2ada.errors import UserError
 
-from .dicom_decode import DICOM_MAGIC, DICOM_MAGIC_OFFSET
+from .dicom_decode import DICOM_MAGIC, DICOM_MAGIC_OFFSET, Rejected
 from .square import opened_source
 
 DICOM_SUFFIXES = (".dicom", ".dcm", ".dicm")
+
+# RuntimeError: a password or a compression that zipfile does not know.
+_UNREADABLE = (Rejected, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def find_radiographs(source: Path, annotations_name: str) -> tuple[list[str], str | None]:
@@ -56,8 +61,11 @@ def _is_radiograph(name: str, open_file: Callable[[str], BinaryIO]) -> bool:
         return False
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
-    with open_file(name) as file:
-        return file.read(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))[DICOM_MAGIC_OFFSET:] == DICOM_MAGIC
+    try:
+        with open_file(name) as file:
+            return file.read(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))[DICOM_MAGIC_OFFSET:] == DICOM_MAGIC
+    except _UNREADABLE:
+        return True
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -73,6 +81,7 @@ def _walk(folder: Path) -> Iterator[str]:
         yield from (Path(root, name).relative_to(folder).as_posix() for name in files)
 
 
-def _zip_names(source: Path) -> list[str]:
+def _zip_names(source: Path) -> set[str]:
+    """A name that stands twice in the zip is one file, the later one, as for every program that unpacks it."""
     with zipfile.ZipFile(source) as archive:
-        return [member.filename for member in archive.infolist() if not member.is_dir()]
+        return {member.filename for member in archive.infolist() if not member.is_dir()}

@@ -176,6 +176,39 @@ class TestFindRadiographs:
         found = ["1.2.840.1", "a.dcm", "b.DICOM", "c.dicm", "empty.dcm", "sub/deep/IM0001"]
         assert find_radiographs(tmp_path, "train.csv") == (found, None)
 
+    def test_what_cannot_be_looked_into_is_listed_with_the_reason(self, tmp_path):
+        """A zip whose second member has a password: neither a traceback nor a silent loss."""
+        source = tmp_path / "in.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("a.dcm", dicom_bytes(make_dataset(picture(1), **WINDOW)))
+            archive.writestr("b", b"secret")
+        data = bytearray(source.read_bytes())
+        data[data.rindex(b"PK\x03\x04") + 6] |= 1
+        data[data.rindex(b"PK\x01\x02") + 8] |= 1
+        source.write_bytes(data)
+        table = write_csv(tmp_path / "my.csv", {"a": ["No finding"], "b": ["No finding"]})
+        report = convert(source, table, tmp_path / "out.zip")
+        assert (report.inputs, report.converted) == (2, 1)
+        assert read_rejects(report.rejects_path) == {"b": "unreadable file"}
+
+    def test_a_large_other_file_in_a_zip(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("spine_ext.square.MAX_FILE_BYTES", 200_000)
+        source = tmp_path / "in.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("a.dcm", dicom_bytes(make_dataset(picture(1), **WINDOW)))
+            archive.writestr("tour.mp4", bytes(200_001))
+        assert find_radiographs(source, "train.csv") == (["a.dcm", "tour.mp4"], None)
+
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_a_name_that_stands_twice_in_a_zip_is_one_input(self, tmp_path):
+        source = tmp_path / "in.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for seed in (1, 2):
+                archive.writestr("a.dcm", dicom_bytes(make_dataset(picture(seed), **WINDOW)))
+        table = write_csv(tmp_path / "my.csv", {"a": ["No finding"]})
+        report = convert(source, table, tmp_path / "out.zip")
+        assert (report.inputs, report.converted) == (1, 1)
+
     def test_ids(self):
         assert image_id("train_images/0a1b.dicom", {"0a1b"}) == "0a1b"
         assert image_id("1.2.840.1", {"1.2.840.1"}) == "1.2.840.1"
