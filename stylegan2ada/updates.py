@@ -74,7 +74,10 @@ class DiscriminatorUpdate(Protocol):
 
 
 class GeneratorUpdate:
-    """Gmain and its terms at every step, path length regularisation (StyleGAN2, 3.2) at every `pl_interval`-th."""
+    """Gmain and its terms at every step, path length regularisation (StyleGAN2, 3.2) at every `pl_interval`-th.
+
+    With a path length weight of 0 there is no such step.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,7 @@ class GeneratorUpdate:
     def step(self) -> Report:
         with frozen(self._D):
             report = self._main()
-        if self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
+        if self._loss.pl_weight and self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
             report |= self._regularize()
         self._steps += 1
         return report
@@ -139,7 +142,10 @@ class GeneratorUpdate:
 
 
 class PlainDiscriminatorUpdate:
-    """Dmain at every step, R1 on the same reals at every `r1_interval`-th; reals come from an endless iterator."""
+    """Dmain at every step, R1 on the same reals at every `r1_interval`-th; reals come from an endless iterator.
+
+    With an R1 weight of 0 there is no R1 step at all: one with zero gradients would still move Adam's second moments.
+    """
 
     def __init__(
         self,
@@ -157,7 +163,7 @@ class PlainDiscriminatorUpdate:
     def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep:
         images, c = next(self._real_batches)
         report, logits = self._main(images, c, *draw_fakes(len(images)))
-        if self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
+        if self._loss.r1_gamma and self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
             report |= self._regularize(images, c)
         self._steps += 1
         return DiscriminatorStep(len(images), logits.detach(), report)

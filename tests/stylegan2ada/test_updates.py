@@ -216,6 +216,14 @@ class TestNumbers:
         assert "Loss/G/path_length" not in networks.update_G.step()
         assert "Loss/D/r1_penalty" not in networks.update_D.step(networks.fakes.draw_images).report
 
+    def test_a_weight_of_zero_takes_no_step(self):
+        """Adam with zero gradients would still count a step and let its second moments decay."""
+        networks = Setup(loss=LossConfig(r1_gamma=0.0, pl_weight=0.0))
+        assert "Loss/G/path_length" not in networks.update_G.step()
+        assert "Loss/D/r1_penalty" not in networks.update_D.step(networks.fakes.draw_images).report
+        for update in (networks.update_G, networks.update_D):
+            assert {state["step"].item() for state in update._optimizer.state.values()} == {1}
+
     def test_r1_sees_the_reals_of_the_same_step_and_goes_through_the_augmentation(self):
         """With an augmentation that halves the image, D's gradient by the image before it is halved."""
         networks, twin = Setup(), Setup()
