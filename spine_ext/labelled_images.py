@@ -123,6 +123,18 @@ def balanced_subset(dataset: LabelledImages, count: int, seed: int) -> Selection
     return Selection(dataset, np.sort(np.concatenate(chosen)))
 
 
+def proportional_subset(dataset: LabelledImages, count: int, seed: int) -> Selection:
+    """About `count` images drawn without repetition: of each class its share, and at least one image."""
+    classes = classes_of(dataset)
+    share = min(count / len(dataset), 1)
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in range(dataset.labels.shape[1]):
+        members = np.flatnonzero(classes == label)
+        chosen.append(generator.permutation(members)[: max(1, round(share * len(members)))])
+    return Selection(dataset, np.sort(np.concatenate(chosen)))
+
+
 def _check_same(first: LabelledImages, other: LabelledImages, attribute: str, unit: str) -> None:
     if getattr(first, attribute) != getattr(other, attribute):
         raise UserError(

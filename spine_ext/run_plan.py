@@ -63,6 +63,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     paper = PAPER_RUNS.get(request.options.cfg or "")
     conditional = paper is not None if request.cond is None else request.cond
     gamma = _gamma_clinical(request, paper, conditional)
+    _check_use_of_labels(request, conditional)
     phantom = None
     if request.data is None:
         phantom = request.phantom if paper is None else dataclasses.replace(request.phantom, labels=paper.labels)
@@ -112,6 +113,13 @@ def _gamma_clinical(request: RunRequest, paper: PaperRun | None, conditional: bo
     if gamma > 0 and not conditional:
         raise UserError(f"--gamma-clinical={gamma} needs labels: add --cond=1, with a dataset that has labels")
     return gamma
+
+
+def _check_use_of_labels(request: RunRequest, conditional: bool) -> None:
+    """What would be ignored without a word in an unconditional run is refused."""
+    for option, value in {"--test": request.test_data, "--classifier": request.classifier}.items():
+        if value is not None and not conditional:
+            raise UserError(f"{option} {value} needs labels: add --cond=1, with a dataset that has labels")
 
 
 def _options(request: RunRequest, paper: PaperRun | None, phantom: PhantomSize | None) -> RunOptions:

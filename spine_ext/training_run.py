@@ -21,7 +21,7 @@ from .classifier_training import train_classifier
 from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
-from .labelled_images import Selection, classes_of, names_of_classes, same_classes
+from .labelled_images import classes_of, names_of_classes, proportional_subset, same_classes
 from .run_plan import RunPlan, data_config, open_training_set
 from .snapshot_evaluation import Frechet, SnapshotEvaluation
 
@@ -41,7 +41,7 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     dataset = open_training_set(request, data_path, plan.conditional)
     config = dataclasses.replace(plan.config, data=data_config(dataset, request))
     test = None
-    if test_path is not None and plan.conditional:
+    if test_path is not None and plan.conditional:  # without classes nothing of it could be judged
         test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
         _check_same_classes(dataset, test)
     classifier = _classifier(plan, dataset, test, log)
@@ -86,7 +86,8 @@ def _check_same_classes(dataset: ImageDataset, test: ImageDataset) -> None:
             f"--test {test.path} has the classes {', '.join(theirs)}, the training images have {', '.join(ours)}: "
             "convert both with the same --labels"
         )
-    classes_of(test)  # the closing AUC needs images of every class; better said now than after the training
+    for images in (dataset, test):
+        classes_of(images)  # the closing AUC needs images of every class; better said now than after the training
 
 
 def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:
@@ -96,7 +97,7 @@ def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None,
         classifier = load_classifier(request.classifier, request.device)
         classifier.check_classes(names_of_classes(dataset), str(dataset.path))
         return classifier
-    if plan.gamma_clinical == 0 and (plan.phantom is None or not plan.conditional):
+    if plan.gamma_clinical == 0 and test is None:
         return None
     epochs = request.classifier_epochs or (TERM_EPOCHS if plan.phantom is None else PHANTOM_CLASSIFIER_EPOCHS)
     cached = None
@@ -141,7 +142,7 @@ def _closing_numbers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         untrained = make_generator(config).eval().to(device)
-    reals = Selection(dataset, range(min(len(dataset), evaluation.num_images)))
+    reals = proportional_subset(dataset, evaluation.num_images, config.seed)
     results = {
         "trained": evaluation.measure(load(snapshot, device).generator),
         "untrained": evaluation.measure(untrained),

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 import train
-from spine_ext.classifier import SpineClassifier, save_classifier
+from spine_ext.classifier import SpineClassifier, load_classifier, save_classifier
 from stylegan2ada import load
 from stylegan2ada.dataset_writer import DatasetWriter
 from tests.toy_images import write_toy_zip
@@ -177,6 +177,8 @@ MISTAKES = {
     "negative clinical gamma": (["--cfg=spinegan", "--gamma-clinical=-0.1"], ["--gamma-clinical", "-0.1"]),
     "clinical gamma is no number": (["--cfg=spinegan", "--gamma-clinical=nan"], ["--gamma-clinical", "nan"]),
     "clinical gamma without labels": (["--cfg=auto", "--gamma-clinical=0.01"], ["--gamma-clinical=0.01", "--cond=1"]),
+    "a test set without labels": (["--data={files}/toy.zip", "--test={files}/test.zip"], ["--test", "--cond=1"]),
+    "a classifier without labels": (["--cfg=spinegan", "--cond=0", "--classifier=c.safetensors"], ["c.safetensors"]),
     "p without fixed": (["--p=0.5", "--aug=ada"], ["--p 0.5", "--aug=fixed"]),
     "fixed without p": (["--aug=fixed"], ["--aug=fixed", "--p"]),
     "p above one": (["--aug=fixed", "--p=1.5"], ["--p", "1.5"]),
@@ -311,6 +313,18 @@ class TestRuns:
         statistics = (only_run(tmp_path / "clinical") / "stats.jsonl").read_text().splitlines()
         assert all("Loss/G/clinical" in json.loads(line) for line in statistics)
 
+    def test_a_test_set_is_used_without_a_clinical_term_too(self, files, classifier, tmp_path, monkeypatch):
+        """The closing numbers of the baseline; its first training images, sorted by class, are all of one."""
+        write_toy_zip(tmp_path / "sorted.zip", [0] * 16 + [1] * 4)
+        trained = (load_classifier(classifier), [])
+        monkeypatch.setattr("spine_ext.training_run.train_classifier", lambda *_, **__: trained)
+        result = run("--cfg=stylegan2-ada", "--data", tmp_path / "sorted.zip", "--test", files / "test.zip", *TINY,
+                     outdir=tmp_path / "runs")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        results = json.loads((only_run(tmp_path / "runs") / "results.json").read_text())
+        assert 0 <= results["real_training_images"]["auc"] <= 1
+        assert 0 <= results["trained"]["auc"] <= 1
+
     def test_a_second_run_gets_the_next_number_and_may_start_from_the_first(self, files, tmp_path):
         run("--data", files / "toy.zip", *TINY, outdir=tmp_path / "runs")
         first = only_run(tmp_path / "runs") / "network-snapshot-000000.safetensors"
@@ -324,7 +338,7 @@ class TestRuns:
         assert not torch.equal(ours.discriminator.b32.conv1.weight, load(first).discriminator.b32.conv1.weight)
 
     def test_a_nan_ends_the_run_with_one_line(self, files, tmp_path):
-        """A learning rate cannot be given, so the gradient penalty blows up instead."""
+        """The gradient penalty blows up."""
         result = run("--data", files / "toy.zip", *TINY, "--gamma=1e38", outdir=tmp_path / "runs")
         assert result.exit_code == 1
         last = result.output.splitlines()[-1]

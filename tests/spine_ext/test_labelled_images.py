@@ -9,6 +9,7 @@ from spine_ext.labelled_images import (
     balanced_subset,
     classes_of,
     names_of_classes,
+    proportional_subset,
     same_classes,
 )
 from stylegan2ada.errors import UserError
@@ -84,3 +85,11 @@ class TestBalancedSubset:
     def test_too_few_images_raise(self) -> None:
         with pytest.raises(UserError, match="toy has 2 images of abnormal, but 8 balanced images need 4"):
             balanced_subset(ToyImages([0] * 20 + [1] * 2), 8, seed=0)
+
+
+class TestProportionalSubset:
+    @pytest.mark.parametrize(("count", "expected"), [(16, [12, 4]), (4, [3, 1]), (2, [2, 1]), (99, [12, 4])])
+    def test_the_share_of_each_class_and_at_least_one(self, count: int, expected: list[int]) -> None:
+        subset = proportional_subset(ToyImages([0] * 12 + [1] * 4), count, seed=0)
+        assert subset.labels.sum(axis=0).tolist() == expected
+        assert len({subset[index][0].tobytes() for index in range(len(subset))}) == sum(expected)
