@@ -1,6 +1,8 @@
 """train.py as a user types it: a mistake is one line and leaves nothing behind; its settings; real runs."""
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 import train
 from spine_ext.classifier import SpineClassifier, load_classifier, save_classifier
+from spine_ext.default_run import PHANTOM_CLASSIFIER_EPOCHS, PHANTOM_SCALE
 from stylegan2ada import load
 from stylegan2ada.dataset_writer import DatasetWriter
 from tests.toy_images import write_toy_zip
@@ -89,6 +92,16 @@ def test_help_is_readable():
     assert result.exit_code == 0
     assert all(len(line) <= 110 for line in result.output.splitlines())
     assert all(flag in result.output for flag in FLAGS)
+
+
+def test_help_tells_the_phantoms_scale():
+    """Every "[...; phantom X]" of the help is what a run on the phantom takes."""
+    told = {option.name: re.search(r"phantom (\S+)\]", option.help) for option in train.main.params}
+    told = {name: found[1] for name, found in told.items() if found}
+    scale = dataclasses.asdict(PHANTOM_SCALE) | {"classifier_epochs": PHANTOM_CLASSIFIER_EPOCHS}
+    assert len(told) >= 8
+    for name, text in told.items():
+        assert text == (scale[name] if isinstance(scale[name], str) else f"{scale[name]:g}"), name
 
 
 class TestDryRun:
