@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 from pathlib import Path
 
 import click
@@ -69,6 +70,7 @@ def main(
     """
     if (outdir / RESULTS_NAME).exists():
         raise UserError(f"{outdir} holds results already: give another --outdir, or remove them")
+    _check_writable(outdir)
     real, synthetic = _training_parts(train_path, synthetic_path, count, synthetic_only, seed)
     test = _open(test_path)
     parts = [part for part in (real, synthetic) if part is not None]
@@ -147,6 +149,13 @@ def _check_test(
             f"{test_path} has the classes {', '.join(found)}, the training images have "
             f"{', '.join(expected)}: convert both with the same --labels"
         )
+
+
+def _check_writable(outdir: Path) -> None:
+    """Now: at the end, hours of training would be lost."""
+    nearest = next(path for path in (outdir, *outdir.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--outdir {outdir} cannot be written: {nearest} is a file or write-protected; choose another")
 
 
 def _predictions_csv(class_names: tuple[str, ...], labels: np.ndarray, probabilities: np.ndarray) -> str:

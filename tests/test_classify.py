@@ -114,6 +114,15 @@ def test_results_are_not_overwritten(folder: Path, tmp_path: Path) -> None:
     assert "holds results already" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_an_outdir_that_cannot_be_is_refused_before_the_training(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run(folder, f"--train train.zip --test test.zip --outdir {tmp_path}/{name}")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: --outdir {tmp_path}/{name} cannot be written")
+    assert "Training on" not in result.output
+
+
 def test_in_a_process_of_its_own(folder: Path, tmp_path: Path, repository_dir: Path) -> None:
     command = [sys.executable, "classify.py", "--train", folder / "half.zip", "--test", folder / "test.zip"]
     done = subprocess.run(
