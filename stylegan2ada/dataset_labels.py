@@ -11,6 +11,7 @@ from .image_files import ImageFiles, read_text
 
 INDEX_NAME = "dataset.json"
 MAX_CLASSES = 2**16
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Labels(NamedTuple):
@@ -111,8 +112,8 @@ def _class_labels(labels: list[int], class_names: tuple[str, ...] | None, where:
 def _vector_labels(labels: list, class_names: tuple[str, ...] | None, where: str) -> Labels:
     dim = len(labels[0]) if isinstance(labels[0], list) else 0
     for label in labels:
-        numeric = isinstance(label, list) and all(type(value) in (int, float) for value in label)
-        if not (numeric and 0 < len(label) == dim <= MAX_CLASSES and np.isfinite(label).all()):
+        numeric = isinstance(label, list) and all(_is_float32(value) for value in label)
+        if not (numeric and 0 < len(label) == dim <= MAX_CLASSES):
             raise UserError(
                 f"{where} has the label {_short(label)}: labels are all whole numbers (classes), "
                 "or all lists of equally many finite numbers"
@@ -120,6 +121,11 @@ def _vector_labels(labels: list, class_names: tuple[str, ...] | None, where: str
     if class_names is not None and len(class_names) != dim:
         raise UserError(f"{where} names {len(class_names)} classes, but its labels have {dim} numbers: correct it")
     return Labels(np.array(labels, dtype=np.float32), dim, class_names)
+
+
+def _is_float32(value: object) -> bool:
+    """A number that float32 holds; JSON knows integers of any size, and NaN."""
+    return type(value) in (int, float) and abs(value) <= MAX_FLOAT32
 
 
 def _short(value: object) -> str:

@@ -312,6 +312,8 @@ class TestBadLabels:
             ({"labels": [["a.png", [0, 1]], ["b.png", [1]]]}, r"has the label \[1\]"),
             ({"labels": [["a.png", []], ["b.png", []]]}, r"has the label \[\]"),
             ({"labels": [["a.png", [0]], ["b.png", [float("nan")]]]}, r"has the label \[NaN\]"),
+            ({"labels": [["a.png", [0]], ["b.png", [10**400]]]}, r"has the label \[1000"),
+            ({"labels": [["a.png", [0]], ["b.png", [1e300]]]}, r"has the label \[1e\+300\]"),
             ({"labels": [["a.png", "x"], ["b.png", "y"]]}, 'has the label "x"'),
             ({"labels": [["a.png", [0]], ["b.png", [1]]], "classes": ["x", "y"]}, "names 2 classes"),
             ({"labels": [["a.png", 0], ["b.png", 1]], "classes": "xy"}, "must be a list of names"),
