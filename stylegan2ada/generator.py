@@ -238,8 +238,8 @@ class Generator(nn.Module):
 
 
 def is_fp16_resolution(resolution: int, img_resolution: int, num_fp16_res: int) -> bool:
-    """True for the `num_fp16_res` highest resolutions."""
-    return resolution * 2**num_fp16_res > img_resolution
+    """True for the `num_fp16_res` highest resolutions; 4x4, the first, never is one, as official."""
+    return resolution > 4 and resolution * 2**num_fp16_res > img_resolution
 
 
 def compute_dtype(use_fp16: bool, x: torch.Tensor) -> torch.dtype:

@@ -74,6 +74,7 @@ class TestShapes:
     def test_sixteen_bit_is_for_the_highest_resolutions(self):
         assert [r for r in (4, 8, 16, 32, 64) if is_fp16_resolution(r, 64, 2)] == [32, 64]
         assert not is_fp16_resolution(64, 64, 0)
+        assert [r for r in (4, 8, 16, 32) if is_fp16_resolution(r, 32, 4)] == [8, 16, 32]
 
     def test_sixteen_bit_is_not_computed_on_a_cpu(self):
         G = tiny(num_fp16_res=4)
