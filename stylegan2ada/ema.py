@@ -5,7 +5,7 @@ from torch import nn
 
 
 def ema_decay(batch_size: int, images_seen: int, ema_kimg: float, rampup: float | None) -> float:
-    """Decay per step for a half-life of ema_kimg thousand images, at most `rampup` times the images seen so far."""
+    """Decay per step for a half-life of ema_kimg thousand images, at most `rampup` times those of earlier steps."""
     half_life = ema_kimg * 1000
     if rampup is not None:
         half_life = min(half_life, images_seen * rampup)

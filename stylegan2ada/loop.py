@@ -116,10 +116,10 @@ def train(
                 where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
                 raise NonFiniteError(f"training stopped at {where}: {error}") from error
             recorder.add(result.report)
-            images_seen += result.num_images
-            steps += 1
             decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
             update_ema(networks.G_ema, networks.G, decay)
+            images_seen += result.num_images
+            steps += 1
             if ada is not None:
                 ada.observe(result.real_logits)
 
@@ -203,7 +203,7 @@ def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[
 
 
 def _real_batches(config: TrainingConfig, dataset: ImageDataset, device: torch.device) -> RealBatches:
-    """Reads a small data set at once, so that a broken image shows before anything is written."""
+    """Reads a small data set at once, so that a broken image shows before the first step."""
     batches = endless_batches(dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device)
     return ((to_model_range(pixels), labels) for pixels, labels in batches)
 

@@ -150,6 +150,14 @@ class TestRunFolder:
         assert torch.equal(average.mapping.w_avg, network.mapping.w_avg)
 
 
+    def test_with_a_ramp_the_average_starts_at_the_network_after_its_first_step(self, dataset, tmp_path):
+        """The ramp counts the images of earlier steps, of which there are none: nothing of the initial weights stays."""
+        path = run(settings(dataset, ema_rampup=0.05, total_kimg=0.004), dataset, tmp_path / "run")
+        ours = tensors(path)
+        names = [name.removeprefix("G/") for name in ours if name.startswith("G/")]
+        assert all(torch.equal(ours[f"G/{name}"], ours[f"G_ema/{name}"]) for name in names)
+
+
 class TestReproducibility:
     def test_the_same_seed_gives_the_same_run_bit_for_bit(self, finished, dataset, tmp_path):
         torch.manual_seed(99)  # whatever happened before in this process
