@@ -151,7 +151,7 @@ class TestRunFolder:
 
 
     def test_with_a_ramp_the_average_starts_at_the_network_after_its_first_step(self, dataset, tmp_path):
-        """The ramp counts the images of earlier steps, of which there are none: nothing of the initial weights stays."""
+        """The ramp counts the images of earlier steps, of which there are none: the initial weights are forgotten."""
         path = run(settings(dataset, ema_rampup=0.05, total_kimg=0.004), dataset, tmp_path / "run")
         ours = tensors(path)
         names = [name.removeprefix("G/") for name in ours if name.startswith("G/")]
