@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import types
+import typing
 from dataclasses import dataclass, field
 
 from .errors import UserError
@@ -28,6 +30,7 @@ class DataConfig:
             self.num_channels in (1, 3), f"images have {self.num_channels} channels; known are 1 (grey) and 3 (RGB)"
         )
         _require(self.num_images > 0, f"{self.path} holds no images")
+        _require(self.num_classes >= 0, f"{self.path} has {self.num_classes} classes; 0 or more are possible")
         side = self.resolution_px
         _require(side >= 4 and not side & (side - 1), f"images have {side} pixels a side; a power of two is needed")
 
@@ -74,6 +77,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.r1_gamma < math.inf, f"--gamma must be 0 or more, got {self.r1_gamma}")
         _require(0 <= self.pl_weight < math.inf, f"--pl-weight must be 0 or more, got {self.pl_weight}")
+        for name in ("r1_interval", "pl_interval"):
+            _require(getattr(self, name) >= 0, f"{name} must be 0 or more, got {getattr(self, name)}")
+        _require(self.pl_batch_shrink >= 1, f"pl_batch_shrink must be at least 1, got {self.pl_batch_shrink}")
         _require(0 <= self.style_mixing_prob <= 1, f"--style-mixing must be 0 to 1, got {self.style_mixing_prob}")
 
 
@@ -171,15 +177,29 @@ def config_from_dict(values: dict) -> TrainingConfig:
         "augment": AugmentConfig,
     }
     try:
-        values = {name: parts[name](**_tuples(value)) if name in parts else value for name, value in values.items()}
-        return TrainingConfig(**_tuples(values))
+        values = {name: _checked(parts[name], value) if name in parts else value for name, value in values.items()}
+        return _checked(TrainingConfig, values)
     except (AttributeError, TypeError) as error:  # other keys, or values of other types
         raise UserError(f"the stored training options do not fit this version: {error}") from error
 
 
-def _tuples(values: dict) -> dict:
-    """JSON knows only lists."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _checked(kind: type, values: dict) -> object:
+    """An instance of the dataclass `kind`; raises TypeError for unknown names and for values of other types."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    expected = {entry.name: entry.type for entry in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name in expected and not _is_a(value, expected[name]):
+            raise TypeError(f"{name} is {str(value)[:40]!r}")
+    return kind(**values)
+
+
+def _is_a(value: object, expected: type) -> bool:
+    """Stricter than isinstance: True is no number. An integer will do for a float."""
+    if isinstance(expected, types.UnionType):
+        return any(_is_a(value, option) for option in expected.__args__)
+    if typing.get_origin(expected) is tuple:
+        return type(value) is tuple and all(type(item) is expected.__args__[0] for item in value)
+    return type(value) is expected or (expected is float and type(value) is int)
 
 
 def _require(condition: bool, message: str) -> None:

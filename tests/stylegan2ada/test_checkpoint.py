@@ -152,6 +152,33 @@ class TestFailure:
             load(snapshot)
         assert_one_line(error, snapshot)
 
+    @pytest.mark.parametrize(
+        ("part", "key", "value"),
+        [
+            ("network", "z_dim", 6.5),
+            ("network", "mapping_layers", True),
+            ("network", "conv_clamp", "much"),
+            ("network", "num_fp16_res", None),
+            ("data", "num_classes", -1),
+            ("data", "class_names", [1, 2]),
+            ("data", "path", 3),
+            ("augment", "pipe", ["bgc"]),
+            ("loss", "pl_batch_shrink", 0),
+            (None, "batch_size", "4"),
+            (None, "notes", [["nested"]]),
+            (None, "extensions", []),
+        ],
+    )
+    def test_settings_of_another_type(self, snapshot, part, key, value):
+        def spoil(header):
+            (header["config"] if part is None else header["config"][part])[key] = value
+
+        rewrite(snapshot, spoil)
+        with pytest.raises(UserError) as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+        assert key in str(error.value) or "classes" in str(error.value)
+
     @pytest.mark.parametrize("text", ["{", "[1]", "null", "[" * 100_000], ids=lambda text: text[:12])
     def test_a_header_that_is_no_header(self, snapshot, text):
         safetensors.torch.save_file({"weight": torch.zeros(2)}, snapshot, metadata={HEADER_KEY: text})
