@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import os
 from pathlib import Path
 
 import click
@@ -24,7 +23,7 @@ from stylegan2ada.cli import Command
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
-from stylegan2ada.files import write_json, write_text
+from stylegan2ada.files import check_writable, write_json, write_text
 from stylegan2ada.progress import ProgressLine
 
 RESULTS_NAME = "results.json"
@@ -70,7 +69,7 @@ def main(
     """
     if (outdir / RESULTS_NAME).exists():
         raise UserError(f"{outdir} holds results already: give another --outdir, or remove them")
-    _check_writable(outdir)
+    check_writable(outdir, "--outdir")
     real, synthetic = _training_parts(train_path, synthetic_path, count, synthetic_only, seed)
     test = _open(test_path)
     parts = [part for part in (real, synthetic) if part is not None]
@@ -149,13 +148,6 @@ def _check_test(
             f"{test_path} has the classes {', '.join(found)}, the training images have "
             f"{', '.join(expected)}: convert both with the same --labels"
         )
-
-
-def _check_writable(outdir: Path) -> None:
-    """Now: at the end, hours of training would be lost."""
-    nearest = next(path for path in (outdir, *outdir.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"--outdir {outdir} cannot be written: {nearest} is a file or write-protected; choose another")
 
 
 def _predictions_csv(class_names: tuple[str, ...], labels: np.ndarray, probabilities: np.ndarray) -> str:

@@ -164,8 +164,8 @@ def main(
         execute_run(plan, frechet_distance, click.echo)
     except NonFiniteError as error:
         _stop(f"Error: {error}. Snapshots written before are good", 1)
-    except OSError as error:
-        _stop(f"Error: {error}. Snapshots written before are good", 1)
+    except OSError as error:  # such as a full disk
+        _stop(f"Error: {error}. Files that were written before are whole", 1)
     except KeyboardInterrupt:
         _stop(f"Stopped. Snapshots written before are in {outdir}", 130)
 

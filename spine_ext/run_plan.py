@@ -11,6 +11,7 @@ from stylegan2ada.checkpoint import read_snapshot
 from stylegan2ada.config import DataConfig, TrainingConfig
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
+from stylegan2ada.files import check_writable
 from stylegan2ada.options import RunOptions, resolve_config
 
 from .default_run import NOTICE, PHANTOM_SCALE, PhantomSize, phantom_paths
@@ -58,6 +59,7 @@ class RunPlan:
 
 def plan_run(request: RunRequest) -> RunPlan:
     """Resolves presets and options against the data set's facts. Raises UserError for whatever cannot work."""
+    check_writable(request.outdir, "--outdir")
     if request.options.cfg == PRIVATE_RUN:
         raise UserError("--cfg=dp: the private variant is not part of this version; use spinegan or stylegan2-ada")
     paper = PAPER_RUNS.get(request.options.cfg or "")
@@ -66,6 +68,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     _check_use_of_labels(request, conditional)
     phantom = None
     if request.data is None:
+        check_writable(request.cache_dir, "--cache-dir")
         phantom = request.phantom if paper is None else dataclasses.replace(request.phantom, labels=paper.labels)
         data = phantom.data_config(phantom_paths(request.cache_dir, phantom).train_zip)
         data = data if conditional else dataclasses.replace(data, num_classes=0, class_names=())

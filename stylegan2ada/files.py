@@ -7,6 +7,19 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import UserError
+
+
+def check_writable(folder: str | os.PathLike, option: str) -> None:
+    """Raises UserError unless `folder`, of a command line's `option`, can be written or made; makes nothing.
+
+    For the start of long work: at its end, hours would be lost.
+    """
+    folder = Path(folder)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {folder} cannot be written: {nearest} is a file or write-protected; choose another")
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:

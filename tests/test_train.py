@@ -254,6 +254,11 @@ class TestMistakesSeenWhenDataIsRead:
                      *TINY, outdir=tmp_path / "runs")  # fmt: skip
         assert_mistake(result, tmp_path / "runs", part)
 
+    def test_a_cache_dir_that_cannot_be_is_refused_before_any_work(self, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        result = run("--cfg=spinegan", "--cache-dir", tmp_path / "file" / "below", outdir=tmp_path / "runs")
+        assert_mistake(result, tmp_path / "runs", f"--cache-dir {tmp_path}/file/below", "choose another")
+
     def test_an_outdir_that_is_a_file(self, files, tmp_path):
         (tmp_path / "runs").write_text("")
         result = run("--data", files / "toy.zip", *TINY, outdir=tmp_path / "runs")
