@@ -44,5 +44,5 @@ class TestCheckWritable:
     @pytest.mark.parametrize("name", ["file", "file/below"])
     def test_a_file_in_the_way(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(UserError, match=rf"--outdir .*/{name} cannot be written: .*/file is a file .*choose another"):
+        with pytest.raises(UserError, match=rf"--outdir .*/{name} cannot be written: .*/file is a file .*another"):
             check_writable(tmp_path / name, "--outdir")
