@@ -101,7 +101,8 @@ def _loss(options: RunOptions, base: Preset) -> LossConfig:
     return LossConfig(
         r1_gamma=_or(options.gamma, base.r1_gamma),
         pl_weight=pl_weight,
-        pl_interval=4 if pl_weight else 0,
+        # Official cifar keeps Adam's correction for path lengths (rate times 4/5) though it never computes them.
+        pl_interval=4 if pl_weight or is_cifar else 0,
         style_mixing_prob=_or(options.style_mixing, 0.0 if is_cifar else 0.9),
     )
 

@@ -49,7 +49,8 @@ def test_a_base_configuration_arrives_everywhere(cfg, channel_base, lr, gamma, m
 
 def test_cifar_has_no_path_length_no_mixing_and_the_original_discriminator():
     config = resolved(cfg="cifar")
-    assert (config.loss.pl_weight, config.loss.pl_interval, config.loss.style_mixing_prob) == (0, 0, 0)
+    assert (config.loss.pl_weight, config.loss.style_mixing_prob) == (0, 0)
+    assert config.loss.pl_interval == 4, "the generator's learning rate stays 4/5 of the base, as official"
     assert (config.network.d_architecture, config.network.g_architecture) == ("orig", "skip")
     assert (config.total_kimg, config.batch_size) == (100000, 64)
 
