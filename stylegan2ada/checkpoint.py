@@ -18,7 +18,7 @@ from .config import TrainingConfig, config_from_dict
 from .discriminator import Discriminator
 from .errors import UserError
 from .files import atomic_path
-from .generator import Generator
+from .generator import Generator, channels_at, resolutions_up_to
 
 FORMAT = "spinegan-snapshot-1"
 HEADER_KEY = "spinegan"  # one key, since safetensors writes several in random order
@@ -87,6 +87,7 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapsho
         UserError: the file is missing, damaged, or no snapshot of this project.
     """
     config, kimg, tensors = read_snapshot(path)
+    _check_claimed_size(config, tensors, path)
     modules = {
         "G": make_generator(config),
         "D": make_discriminator(config),
@@ -124,6 +125,19 @@ def _read_config(header: dict, path: Path) -> TrainingConfig:
         return config_from_dict(header["config"])
     except UserError as error:
         raise UserError(f"{path}: {error}; take a snapshot that this version wrote") from error
+
+
+def _check_claimed_size(config: TrainingConfig, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
+    """Before networks are built: a header may claim any size, and the memory for it would be taken."""
+    data, network = config.data, config.network
+    resolutions = resolutions_up_to(data.resolution_px)
+    channels = [channels_at(resolution, network.channel_base, network.channel_max) for resolution in resolutions]
+    claimed = sum(resolution**2 for resolution in resolutions)  # noise
+    claimed += sum(9 * count**2 for count in channels)  # the 3x3 convolutions that keep the number of feature maps
+    claimed += network.z_dim * network.w_dim + (network.mapping_layers - 1) * network.w_dim**2
+    claimed += data.num_classes * (network.w_dim + channels[0])  # labels, in G and in D
+    if claimed > sum(tensor.numel() for tensor in tensors.values()):
+        raise UserError(f"{path} is damaged: its settings are those of a larger network; take another snapshot")
 
 
 def _fill(module: nn.Module, part: str, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:

@@ -179,6 +179,28 @@ class TestFailure:
         assert_one_line(error, snapshot)
         assert key in str(error.value) or "classes" in str(error.value)
 
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"network": {"z_dim": 10**12}},
+            {"network": {"mapping_layers": 10**9}},
+            {"network": {"channel_base": 2**40, "channel_max": 2**30}},
+            {"data": {"num_classes": 10**12}},
+            {"data": {"resolution_px": 2**30}, "network": {"channel_base": 2**30}},
+        ],
+        ids=lambda settings: str(settings)[:40],
+    )
+    def test_a_header_that_claims_huge_networks_takes_no_memory(self, snapshot, settings, monkeypatch):
+        def spoil(header):
+            for part, values in settings.items():
+                header["config"][part].update(values)
+
+        rewrite(snapshot, spoil)
+        monkeypatch.setattr("stylegan2ada.checkpoint.make_generator", None)
+        with pytest.raises(UserError, match="settings are those of a larger network") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
     @pytest.mark.parametrize("text", ["{", "[1]", "null", "[" * 100_000], ids=lambda text: text[:12])
     def test_a_header_that_is_no_header(self, snapshot, text):
         safetensors.torch.save_file({"weight": torch.zeros(2)}, snapshot, metadata={HEADER_KEY: text})
