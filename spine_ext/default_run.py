@@ -73,7 +73,7 @@ def prepare_phantom(cache_dir: Path, size: PhantomSize, log: Callable[[str], Non
     if paths.train_zip.exists() and paths.test_zip.exists():
         log(f"phantom datasets: {paths.train_zip.parent} (from an earlier run)")
         return paths
-    log(f"drawing {size.train} training and {size.test} test phantoms as DICOM files: {dicom_dir}")
+    log(f"{size.train} training and {size.test} test phantoms as DICOM files: {dicom_dir}")
     make_phantom_dataset(
         dicom_dir, train=size.train, test=size.test, seed=size.seed, progress=ProgressLine("phantom", "image")
     )

@@ -377,7 +377,7 @@ def test_the_main_job_at_the_smallest_scale(tmp_path, repository_dir):
     for result in results:
         assert result.returncode == 0, result.stderr
         assert "not clinical data" in result.stdout
-    assert "drawing 60 training and 40 test phantoms" in results[0].stdout
+    assert "60 training and 40 test phantoms" in results[0].stdout
     assert "from an earlier run" in results[1].stdout
     first, second = sorted((tmp_path / "runs").iterdir())
     for name in ("training_options.json", "log.txt", "stats.jsonl", "reals.png", "fakes_init.png", "fakes000000.png",
