@@ -73,7 +73,8 @@ def fetch_imagenet_weights(notify: Callable[[str], None]) -> Path:
         _download(path)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsUnavailable(
-            f"cannot fetch {IMAGENET_URL} ({error}); put that file at {path} yourself, or name it with classify.py --weights"
+            f"cannot fetch {IMAGENET_URL} ({error}); put that file at {path} yourself, "
+            "or name it with classify.py --weights"
         ) from error
     return path
 
