@@ -10,6 +10,7 @@ import numpy as np
 
 from spine_ext.classifier import save_classifier
 from spine_ext.classifier_training import train_classifier
+from spine_ext.default_run import NOTICE
 from spine_ext.evaluation import area_under_roc, predict
 from spine_ext.labelled_images import (
     Joined,
@@ -94,7 +95,10 @@ def main(
     probabilities = predict(classifier, test)
     auc = area_under_roc(test.labels, probabilities)
 
-    classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc)
+    notes = _notices([train_path, synthetic_path, test_path])
+    for note in notes:
+        click.echo(f"These images: {note}.")
+    classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc, phantom=NOTICE in notes)
     save_classifier(classifier, outdir / "classifier.safetensors")
     write_text(outdir / "predictions.csv", _predictions_csv(classifier.class_names, test.labels, probabilities))
     write_json(
@@ -109,6 +113,7 @@ def main(
             "weights_origin": classifier.provenance.weights_origin,
             "training": classifier.provenance.training,
             "data": {"train": train_path, "synthetic": synthetic_path, "test": test_path},
+            "notes": notes,
             "history": [dataclasses.asdict(epoch) for epoch in history],
         },
     )
@@ -128,6 +133,12 @@ def _training_parts(
         return real, None
     synthetic = _open(synthetic_path)
     return real, synthetic if count is None else balanced_subset(synthetic, count, seed)
+
+
+def _notices(paths: list[str | None]) -> list[str]:
+    """What the datasets say of themselves, each once."""
+    found = (ImageDataset(path).notice for path in paths if path is not None)
+    return sorted({notice for notice in found if notice is not None})
 
 
 def _open(path: str) -> ImageDataset:

@@ -75,10 +75,9 @@ def main(
     for note in snapshot.config.notes:
         click.echo(f"This network was trained on: {note}.")
     origin = {"network": Path(network).name, "seeds": seeds, "trunc": trunc, "noise_mode": noise_mode}
-    if snapshot.config.notes:
-        origin["notes"] = list(snapshot.config.notes)
+    metadata = {"synthetic": origin} | ({"notice": "; ".join(snapshot.config.notes)} if snapshot.config.notes else {})
     progress = ProgressLine("generating", "image")
-    with open_output(outdir, snapshot.class_names, {"synthetic": origin}, overwrite) as write:
+    with open_output(outdir, snapshot.class_names, metadata, overwrite) as write:
         if classes is not None and wanted_class is None:
             click.echo(f"No --class given: the {G.c_dim} classes take turns, seed modulo {G.c_dim}.")
         try:

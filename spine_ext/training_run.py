@@ -39,7 +39,8 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
         datasets = prepare_phantom(request.cache_dir, plan.phantom, log)
         data_path, test_path = str(datasets.train_zip), test_path or str(datasets.test_zip)
     dataset = open_training_set(request, data_path, plan.conditional)
-    config = dataclasses.replace(plan.config, data=data_config(dataset, request))
+    notes = () if dataset.notice is None else (dataset.notice,)
+    config = dataclasses.replace(plan.config, data=data_config(dataset, request), notes=notes)
     test = None
     if test_path is not None and plan.conditional:  # without classes nothing of it could be judged
         test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
@@ -122,7 +123,7 @@ def _train_classifier(
     classifier, _ = train_classifier(
         dataset, epochs=epochs, seed=plan.config.seed, device=plan.request.device, notify=log, progress=line
     )
-    classifier.provenance = dataclasses.replace(classifier.provenance, phantom=plan.phantom is not None)
+    classifier.provenance = dataclasses.replace(classifier.provenance, phantom=dataset.notice == NOTICE)
     if test is not None:
         auc = auc_on(classifier, test)
         classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc)

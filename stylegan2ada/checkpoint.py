@@ -22,6 +22,7 @@ from .generator import Generator, channels_at, resolutions_up_to
 
 FORMAT = "spinegan-snapshot-1"
 HEADER_KEY = "spinegan"  # one key, since safetensors writes several in random order
+OFFICIAL_PRESETS = ("ffhq256", "ffhq512", "ffhq1024", "celebahq256", "lsundog256")
 PARTS = ("G", "D", "G_ema", "augment_pipe")
 
 
@@ -102,8 +103,11 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapsho
 
 def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[str, torch.Tensor]]:
     """The config, kimg and tensors (`part/name`) of a snapshot file, checked but not built into networks."""
-    if str(path).endswith(".pkl"):
-        raise UserError(f"{path}: this version reads no official pickles; give a network-snapshot-*.safetensors")
+    if str(path).endswith(".pkl") or "://" in str(path) or str(path) in OFFICIAL_PRESETS:
+        raise UserError(
+            f"{path}: this version reads neither official presets and pickles nor URLs; give the path of a "
+            "network-snapshot-*.safetensors"
+        )
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder: give one network-snapshot-*.safetensors in it")

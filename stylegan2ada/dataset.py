@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch.utils.data
 
-from .dataset_labels import no_labels, read_labels
+from .dataset_labels import no_labels, read_labels, read_notice
 from .errors import UserError
 from .image_files import (
     IMAGE_FORMATS,
@@ -85,6 +85,11 @@ class ImageDataset(torch.utils.data.Dataset):
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes in label order, where `dataset.json` has them and labels are used."""
         return self._labels.class_names
+
+    @property
+    def notice(self) -> str | None:
+        """What `dataset.json` wants everyone to know, e.g. that the images are not clinical."""
+        return read_notice(self._files)
 
     @property
     def labels(self) -> np.ndarray:

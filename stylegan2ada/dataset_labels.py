@@ -51,6 +51,14 @@ def read_labels(files: ImageFiles, image_names: Sequence[str]) -> Labels:
     return _vector_labels(labels, class_names, where)
 
 
+def read_notice(files: ImageFiles) -> str | None:
+    """What the maker of the dataset wants everyone to know of it, e.g. that it is not clinical; None: nothing."""
+    if INDEX_NAME not in files.names():
+        return None
+    notice = _parse(read_text(files, INDEX_NAME), f"{INDEX_NAME} in {files.path}").get("notice")
+    return notice if isinstance(notice, str) else None
+
+
 def _parse(text: str, where: str) -> dict:
     try:
         index = json.loads(text)

@@ -215,10 +215,14 @@ def optimizer_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, network
     """Backward and step; raises NonFiniteError before the weights are touched when a loss or gradient is not finite."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    for parameter in optimizer.param_groups[0]["params"]:
+        if parameter.grad is None:  # a regulariser does not reach every one; Adam's averages move on all the same
+            parameter.grad = torch.zeros_like(parameter)
     named = [(name, p.grad) for name, p in network.named_parameters() if p.grad is not None]
     total = torch.nn.utils.get_total_norm([grad for _, grad in named])
     if not torch.isfinite(total + loss.detach()):
         bad = [name for name, grad in named if not torch.isfinite(grad).all()]
-        where = f"the gradient of {', '.join(bad[:3])}" if bad else "the loss"
+        alone = "the norm of the gradient" if torch.isfinite(loss) else "the loss"
+        where = f"the gradient of {', '.join(bad[:3])}" if bad else alone
         raise NonFiniteError(f"{phase}: {where} is not finite")
     optimizer.step()

@@ -12,6 +12,7 @@ import pytest
 
 import classify
 from spine_ext.classifier import load_classifier
+from spine_ext.default_run import NOTICE
 from spine_ext.evaluation import area_under_roc, predict
 from stylegan2ada.dataset import ImageDataset
 from tests.toy_images import write_toy_zip
@@ -35,6 +36,17 @@ def run(folder: Path, arguments: str) -> click.testing.Result:
     return click.testing.CliRunner().invoke(classify.main, words)
 
 
+def test_a_classifier_of_phantoms_says_so(tmp_path: Path) -> None:
+    for seed, name in enumerate(["train.zip", "test.zip"]):
+        write_toy_zip(tmp_path / name, [0, 1] * 4, seed=seed, notice=NOTICE)
+    arguments = f"--train train.zip --test test.zip --outdir {tmp_path}/run --epochs 1 --batch 4 --weights random"
+    result = run(tmp_path, arguments)
+    assert result.exit_code == 0, result.output
+    assert NOTICE in result.output
+    assert load_classifier(tmp_path / "run" / "classifier.safetensors").provenance.phantom
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["notes"] == [NOTICE]
+
+
 def test_trains_tests_and_writes_everything(folder: Path, tmp_path: Path) -> None:
     result = run(
         folder, f"--train train.zip --test test.zip --outdir {tmp_path}/run --epochs 3 --batch 4 --weights random"
@@ -51,6 +63,8 @@ def test_trains_tests_and_writes_everything(folder: Path, tmp_path: Path) -> Non
     classifier = load_classifier(run_dir / "classifier.safetensors")
     assert classifier.provenance.test_auc == results["test_auc"]
     test = ImageDataset(folder / "test.zip", use_labels=True)
+    assert results["notes"] == []
+    assert not classifier.provenance.phantom
     probabilities = predict(classifier, test)
     assert area_under_roc(test.labels, probabilities) == pytest.approx(results["test_auc"])
     with open(run_dir / "predictions.csv", newline="") as file:

@@ -13,10 +13,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+import generate
 import train
 from spine_ext.classifier import SpineClassifier, load_classifier, save_classifier
-from spine_ext.default_run import PHANTOM_CLASSIFIER_EPOCHS, PHANTOM_SCALE
+from spine_ext.default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, PHANTOM_SCALE
 from stylegan2ada import load
+from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
 from tests.toy_images import write_toy_zip
 
@@ -298,6 +300,16 @@ class TestRuns:
         assert folder.name == "00000-toy-auto-batch4"
         assert load(folder / "network-snapshot-000000.safetensors").config.data.path == str(files / "toy.zip")
         assert not (folder / "classifier.safetensors").exists()
+
+    def test_what_a_dataset_says_of_itself_stays_with_the_networks_and_their_images(self, files, tmp_path):
+        write_toy_zip(tmp_path / "phantom.zip", [0, 1] * 4, notice=NOTICE)
+        assert run("--data", tmp_path / "phantom.zip", *TINY, outdir=tmp_path / "runs").exit_code == 0
+        network = only_run(tmp_path / "runs") / "network-snapshot-000000.safetensors"
+        assert load(network).config.notes == (NOTICE,)
+        arguments = ["--network", network, "--seeds", "0-1", "--outdir", tmp_path / "fakes.zip"]
+        result = CliRunner().invoke(generate.main, [str(argument) for argument in arguments])
+        assert NOTICE in result.output
+        assert ImageDataset(tmp_path / "fakes.zip").notice == NOTICE
 
     def test_gamma_zero_is_plain_stylegan2_ada_bit_for_bit(self, files, classifier, tmp_path):
         """Even with a classifier at hand that judges the snapshots."""

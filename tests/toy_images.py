@@ -44,9 +44,12 @@ class ToyImages:
         return np.repeat(pixels[None], self.num_channels, axis=0), self.labels[index]
 
 
-def write_toy_zip(path: Path, classes: list[int], names: list[str] | None = None, seed: int = 0) -> Path:
+def write_toy_zip(
+    path: Path, classes: list[int], names: list[str] | None = None, seed: int = 0, notice: str | None = None
+) -> Path:
     rng = np.random.default_rng(seed)
-    with DatasetWriter(path, classes=names or ["normal", "abnormal"]) as writer:
+    metadata = {} if notice is None else {"notice": notice}
+    with DatasetWriter(path, names or ["normal", "abnormal"], metadata) as writer:
         for label in classes:
             writer.add(toy_pixels(label, rng), label)
     return path

@@ -244,7 +244,7 @@ def plain_training(steps: int) -> Setup:
     pl_mean = torch.zeros([])
 
     def descend(adam, value):
-        adam.zero_grad(set_to_none=True)
+        adam.zero_grad(set_to_none=False)  # a regulariser leaves zeros where it does not reach
         value.backward()
         adam.step()
 
