@@ -27,7 +27,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--outdir", type=click.Path(path_type=Path), default="training-runs",
               help="Where the run folder goes.  [training-runs]")
 @click.option("--gpus", type=int, help="Number of GPUs; this version trains on one device.  [1]")
-@click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 13]")
+@click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 15]")
 @click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
 @click.option("--metrics", default="none", metavar="LIST",
               help="Metrics at each snapshot; this version knows none.  [none]")
@@ -163,7 +163,7 @@ def main(
     try:
         execute_run(plan, frechet_distance, click.echo)
     except NonFiniteError as error:
-        _stop(f"Error: {error}. Snapshots written before are good", 1)
+        _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or, on CUDA, --fp32=1 may help", 1)
     except OSError as error:  # such as a full disk
         _stop(f"Error: {error}. Files that were written before are whole", 1)
     except KeyboardInterrupt:

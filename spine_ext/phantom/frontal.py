@@ -4,6 +4,7 @@ import numpy as np
 
 from .anatomy import LEVELS, Anatomy
 from .drawing import Drawing, Frame, blob, bowed, ellipse, rounded, spur
+from .foci import draw_focus
 from .lesions import COLLAPSE, DISC_NARROWING, IMPLANT, OSTEOPHYTES, OTHER, SLIP, Lesion
 
 # One wing of the butterfly that laminae and facets make over the lower half of the body and the disc:
@@ -191,17 +192,10 @@ def _patch(
     """A bright metastasis; a dark one that took the pedicle along (the "winking owl"); or a Schmorl node."""
     half, height = anatomy.width_mm[lesion.level] / 2, _height(anatomy, lesion.level)
     if lesion.variant == "Schmorl node":
-        radius, centre = 3.5 + 2.5 * lesion.severity, frame.at((lesion.side * 6.0, 1.5))[0]
-        drawing.area("sclerosis", blob(centre, radius + 2.2, rng, 0.1), 0.8)
-        drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
-        drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
+        centre = frame.at((lesion.side * 6.0, 1.5))[0]
     else:
-        radius = 8.0 + 4.0 * lesion.severity
         centre = frame.at((lesion.side * 0.5 * half, rng.uniform(0.5, 0.65) * height))[0]
-        drawing.area(
-            "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0
-        )
-    drawing.find(OTHER, centre + radius * np.array([[-1.1, -1.1], [1.1, 1.1]]))
+    draw_focus(drawing, lesion, centre, rng)
 
 
 def _implant(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], lesion: Lesion) -> None:

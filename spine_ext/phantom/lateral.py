@@ -4,6 +4,7 @@ import numpy as np
 
 from .anatomy import LEVELS, Anatomy
 from .drawing import Drawing, Frame, blob, bowed, ellipse, rounded, spur
+from .foci import draw_focus
 from .lesions import COLLAPSE, DISC_NARROWING, FORAMINAL_STENOSIS, IMPLANT, OSTEOPHYTES, OTHER, SLIP, Lesion
 
 # Posterior elements: mm in front of the body's back wall, and height as a fraction of that wall's.
@@ -228,17 +229,9 @@ def _patch(
     height = (anatomy.front_mm[lesion.level] + anatomy.back_mm[lesion.level]) / 2
     if lesion.variant == "Schmorl node":
         centre = frame.at((rng.uniform(-5, 5), 1.5))[0]
-        radius = 3.5 + 2.5 * lesion.severity
-        drawing.area("sclerosis", blob(centre, radius + 2.2, rng, 0.1), 0.8)
-        drawing.area("sclerosis", blob(centre, radius, rng, 0.1), 0.0)
-        drawing.area("lysis", blob(centre, radius, rng, 0.1), 0.8)
     else:
-        radius = 8.0 + 4.0 * lesion.severity
         centre = frame.at((rng.uniform(-7, 7), height * rng.uniform(0.4, 0.6)))[0]
-        drawing.area(
-            "sclerosis" if lesion.variant == "sclerotic" else "lysis", blob(centre, radius, rng), 1.0
-        )
-    drawing.find(OTHER, centre + radius * np.array([[-1.1, -1.1], [1.1, 1.1]]))
+    draw_focus(drawing, lesion, centre, rng)
 
 
 def _implant(drawing: Drawing, anatomy: Anatomy, frames: list[Frame], lesion: Lesion) -> None:
