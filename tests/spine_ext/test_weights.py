@@ -111,7 +111,7 @@ class TestFetch:
             started = time.monotonic()
             with pytest.raises(WeightsUnavailable, match="timed out"):
                 fetch_imagenet_weights(print)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60  # and does not hang; the pause itself is 0.2 seconds
 
     @pytest.mark.parametrize(
         ("limit", "message"), [("DOWNLOAD_LIMIT_SEC", "within 0 s"), ("_LARGEST_FILE_BYTES", "larger than")]
