@@ -25,6 +25,13 @@ class TestAtomicPath:
             raise RuntimeError("boom")
         assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
+    def test_the_mode_is_that_of_any_new_file(self, tmp_path: Path) -> None:
+        """Whoever may read the folder may read the file, however private the writer made it."""
+        (tmp_path / "plain").touch()
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.touch(mode=0o600)
+        assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
     def test_a_number_that_is_none_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
             write_json(tmp_path / "a.json", {"loss": float("nan")})
