@@ -154,7 +154,8 @@ def _closing_numbers(
         "notes": list(config.notes),
     }
     write_json(snapshot.parent / "results.json", results)
-    log(f"in the classifier's features, against {evaluation.num_images} test images:")
+    log(f"in the features of the run's own classifier, against {evaluation.num_images} test images (its AUC on fakes")
+    log("shows whether the clinical term was obeyed, not how good the images are):")
     for name in ("untrained", "trained", "real_training_images"):
         row = results[name]
         log(f"  {name.replace('_', ' '):<22} Frechet distance {row['frechet_classifier']:8.2f}   "
