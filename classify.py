@@ -16,9 +16,8 @@ from spine_ext.labelled_images import (
     Joined,
     LabelledImages,
     balanced_subset,
+    check_test_classes,
     classes_of,
-    names_of_classes,
-    same_classes,
 )
 from stylegan2ada.cli import Command
 from stylegan2ada.dataset import ImageDataset
@@ -71,8 +70,11 @@ def main(
     if (outdir / RESULTS_NAME).exists():
         raise UserError(f"{outdir} holds results already: give another --outdir, or remove them")
     check_writable(outdir, "--outdir")
-    real, synthetic = _training_parts(train_path, synthetic_path, count, synthetic_only, seed)
+    real, synthetic = _open_training_sets(train_path, synthetic_path, count, synthetic_only)
     test = _open(test_path)
+    notes = sorted({dataset.notice for dataset in (real, synthetic, test) if dataset is not None and dataset.notice})
+    if synthetic is not None and count is not None:
+        synthetic = balanced_subset(synthetic, count, seed)
     parts = [part for part in (real, synthetic) if part is not None]
     _check_test(test, test_path, parts, [train_path, synthetic_path])
     train = Joined(parts)
@@ -95,7 +97,6 @@ def main(
     probabilities = predict(classifier, test)
     auc = area_under_roc(test.labels, probabilities)
 
-    notes = _notices([train_path, synthetic_path, test_path])
     for note in notes:
         click.echo(f"These images: {note}.")
     classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc, phantom=NOTICE in notes)
@@ -120,25 +121,16 @@ def main(
     click.echo(f"Test AUC {auc:.4f} on {len(test)} images; written to {outdir}")
 
 
-def _training_parts(
-    train_path: str | None, synthetic_path: str | None, count: int | None, synthetic_only: bool, seed: int
-) -> tuple[LabelledImages | None, LabelledImages | None]:
-    """(real, synthetic) training images, None where there are none."""
+def _open_training_sets(
+    train_path: str | None, synthetic_path: str | None, count: int | None, synthetic_only: bool
+) -> tuple[ImageDataset | None, ImageDataset | None]:
+    """(real, synthetic) training datasets, None where there are none."""
     if synthetic_path is None and (synthetic_only or count is not None):
         raise UserError(f"{'--synthetic-only' if synthetic_only else '--count'} needs --synthetic ZIP")
     if train_path is None and not synthetic_only:
         raise UserError("--train ZIP is missing: give it, or --synthetic ZIP with --synthetic-only")
     real = None if synthetic_only else _open(train_path)
-    if synthetic_path is None:
-        return real, None
-    synthetic = _open(synthetic_path)
-    return real, synthetic if count is None else balanced_subset(synthetic, count, seed)
-
-
-def _notices(paths: list[str | None]) -> list[str]:
-    """What the datasets say of themselves, each once."""
-    found = (ImageDataset(path).notice for path in paths if path is not None)
-    return sorted({notice for notice in found if notice is not None})
+    return real, None if synthetic_path is None else _open(synthetic_path)
 
 
 def _open(path: str) -> ImageDataset:
@@ -153,12 +145,7 @@ def _check_test(
     for path in training_paths:
         if path is not None and Path(path).resolve() == Path(test_path).resolve():
             raise UserError(f"{test_path} is both training and test dataset: test on images kept out of training")
-    expected, found = names_of_classes(parts[0]), names_of_classes(test)
-    if not same_classes(expected, found):
-        raise UserError(
-            f"{test_path} has the classes {', '.join(found)}, the training images have "
-            f"{', '.join(expected)}: convert both with the same --labels"
-        )
+    check_test_classes(parts[0], test, test_path)
 
 
 def _predictions_csv(class_names: tuple[str, ...], labels: np.ndarray, probabilities: np.ndarray) -> str:

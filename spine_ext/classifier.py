@@ -113,7 +113,11 @@ class SpineClassifier(nn.Module):
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """float (N,C,H,W) in [-1, 1] to the probability of each class, (N,K)."""
-        logits = self(images)
+        return self.probabilities_from(self.features(images))
+
+    def probabilities_from(self, features: torch.Tensor) -> torch.Tensor:
+        """`features` (N,1024) of images to the probability of each class, (N,K)."""
+        logits = self.linear(self.dropout(features))
         if logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # softmax of (0, x) is (1 - S, S)
         return logits.softmax(dim=1)

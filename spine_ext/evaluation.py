@@ -30,9 +30,8 @@ def predict(classifier: SpineClassifier, dataset: LabelledImages, batch_size: in
 
 
 def area_under_roc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """AUC of probabilities (N,K) for one-hot labels (N,K): of class 1 for two classes, the mean over
-    one-against-rest
-    for more. Raises `UserError` where a class has no image or all images, since no AUC exists then."""
+    """AUC of probabilities (N,K) for one-hot labels (N,K): of class 1 for two classes, for more the mean of each
+    class against the rest. Raises `UserError` where a class has no image or all images, since no AUC exists then."""
     counts = labels.sum(axis=0)
     if not ((counts > 0) & (counts < len(labels))).all():
         raise UserError(f"the images per class are {counts.astype(int).tolist()}: an AUC needs images of every class")

@@ -91,6 +91,16 @@ def same_classes(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
     return first == second or (len(first) == len(second) and numbers in (first, second))
 
 
+def check_test_classes(train: LabelledImages, test: LabelledImages, place: str) -> None:
+    """Raises `UserError` unless the test images, which are at `place`, have the classes of the training images."""
+    expected, found = names_of_classes(train), names_of_classes(test)
+    if not same_classes(expected, found):
+        raise UserError(
+            f"{place} has the classes {', '.join(found)}, the training images have {', '.join(expected)}: "
+            "convert both with the same --labels"
+        )
+
+
 def classes_of(dataset: LabelledImages) -> np.ndarray:
     """The class of each image, int (N,). Raises `UserError` unless two or more classes have images."""
     labels = dataset.labels

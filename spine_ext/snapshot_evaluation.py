@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from stylegan2ada.generator import Generator
-from stylegan2ada.images import to_model_range, to_uint8
+from stylegan2ada.images import to_model_range
 from stylegan2ada.loop import SnapshotEvent
+from stylegan2ada.sampling import pixels_of_latents
 
 from .classifier import SpineClassifier
 from .evaluation import area_under_roc
@@ -28,16 +29,15 @@ class SnapshotEvaluation:
     the clinical term uses, so its AUC says how well the term's wish was met, not how good the images are.
     """
 
-    def __init__(
-        self, classifier: SpineClassifier, test: LabelledImages, frechet: Frechet, seed: int, device: torch.device
-    ):
-        self._classifier, self._frechet, self._seed, self._device = classifier, frechet, seed, device
+    def __init__(self, classifier: SpineClassifier, test: LabelledImages, frechet: Frechet, seed: int):
+        self._classifier, self._frechet, self._seed = classifier, frechet, seed
         self._labels = torch.from_numpy(test.labels)
         self._real_features, _ = self._judge(_batches(test))
         self.num_images = len(self._labels)
+        self.latest: dict[str, float] = {}  # the numbers of the last snapshot
 
     def __call__(self, event: SnapshotEvent) -> None:
-        result = self.measure(event.generator)
+        result = self.latest = self.measure(event.generator)
         line = {
             "results": result,
             "metric": METRIC,
@@ -57,35 +57,27 @@ class SnapshotEvaluation:
 
     def measure(self, generator: Generator) -> dict[str, float]:
         """The two numbers for any generator of the same classes."""
-        features, probabilities = self._judge(self._fakes(generator))
-        return {
-            METRIC: self._frechet(features, self._real_features),
-            "auc": area_under_roc(self._labels.numpy(), probabilities),
-        }
+        latents = np.random.RandomState(self._seed).randn(self.num_images, generator.z_dim).astype(np.float32)
+        fakes = pixels_of_latents(generator, torch.from_numpy(latents), self._labels, BATCH)
+        return self._numbers(fakes, self._labels.numpy())
 
     def measure_real(self, images: LabelledImages) -> dict[str, float]:
         """The same for other real images: what a perfect generator would reach. Those the classifier was trained on
         flatter its AUC."""
-        features, probabilities = self._judge(_batches(images))
-        return {
-            METRIC: self._frechet(features, self._real_features),
-            "auc": area_under_roc(images.labels, probabilities),
-        }
+        return self._numbers(_batches(images), images.labels)
 
-    @torch.no_grad()
-    def _fakes(self, generator: Generator) -> Iterator[torch.Tensor]:
-        latents = np.random.RandomState(self._seed).randn(self.num_images, generator.z_dim).astype(np.float32)
-        for z, c in zip(torch.from_numpy(latents).split(BATCH), self._labels.split(BATCH), strict=True):
-            yield to_uint8(generator(z.to(self._device), c.to(self._device), noise_mode="const"))
+    def _numbers(self, batches: Iterator[torch.Tensor], labels: np.ndarray) -> dict[str, float]:
+        features, probabilities = self._judge(batches)
+        return {METRIC: self._frechet(features, self._real_features), "auc": area_under_roc(labels, probabilities)}
 
     @torch.no_grad()
     def _judge(self, batches: Iterator[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """Features (N, 1024) and class probabilities (N, K) of uint8 batches."""
         features, probabilities = [], []
         for pixels in batches:
-            images = to_model_range(pixels.to(self._device))
-            features.append(self._classifier.features(images).double().cpu().numpy())
-            probabilities.append(self._classifier.probabilities(images).double().cpu().numpy())
+            found = self._classifier.features(to_model_range(pixels.to(self._classifier.device)))
+            features.append(found.double().cpu().numpy())
+            probabilities.append(self._classifier.probabilities_from(found).double().cpu().numpy())
         return np.concatenate(features), np.concatenate(probabilities)
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from stylegan2ada.checkpoint import load, make_generator
+from stylegan2ada.checkpoint import make_generator
 from stylegan2ada.config import TrainingConfig
 from stylegan2ada.dataset import ImageDataset
-from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
 from stylegan2ada.progress import ProgressLine
@@ -21,7 +20,7 @@ from .classifier_training import train_classifier
 from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
-from .labelled_images import classes_of, names_of_classes, proportional_subset, same_classes
+from .labelled_images import check_test_classes, classes_of, names_of_classes, proportional_subset
 from .run_plan import RunPlan, data_config, open_training_set
 from .snapshot_evaluation import Frechet, SnapshotEvaluation
 
@@ -44,7 +43,9 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     test = None
     if test_path is not None and plan.conditional:  # without classes nothing of it could be judged
         test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
-        _check_same_classes(dataset, test)
+        check_test_classes(dataset, test, f"--test {test.path}")
+        for images in (dataset, test):
+            classes_of(images)  # the closing AUC needs images of every class; better said now than after the training
     classifier = _classifier(plan, dataset, test, log)
 
     with run_folder(request.outdir, _description(plan, dataset, config)) as run_dir:
@@ -71,24 +72,13 @@ def _train_in(
             term = ClinicalTerm(classifier, request.clinical_reduction, config.batch_size)
             terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
         if test is not None:
-            evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed, request.device))
+            evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed))
     snapshot = train(config, dataset, run_dir, request.device, terms=terms, on_snapshot=evaluations)
     for evaluation in evaluations:
         _closing_numbers(evaluation, snapshot, dataset, config, request.device, log)
     log(f"network: {snapshot}")
     if plan.phantom is not None:
         log(f"this was the {NOTICE}; for your own images give --data")
-
-
-def _check_same_classes(dataset: ImageDataset, test: ImageDataset) -> None:
-    ours, theirs = names_of_classes(dataset), names_of_classes(test)
-    if not same_classes(ours, theirs):
-        raise UserError(
-            f"--test {test.path} has the classes {', '.join(theirs)}, the training images have {', '.join(ours)}: "
-            "convert both with the same --labels"
-        )
-    for images in (dataset, test):
-        classes_of(images)  # the closing AUC needs images of every class; better said now than after the training
 
 
 def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:
@@ -145,7 +135,7 @@ def _closing_numbers(
         untrained = make_generator(config).eval().to(device)
     reals = proportional_subset(dataset, evaluation.num_images, config.seed)
     results = {
-        "trained": evaluation.measure(load(snapshot, device).generator),
+        "trained": evaluation.latest,
         "untrained": evaluation.measure(untrained),
         "real_training_images": evaluation.measure_real(reals),
         "num_fake": evaluation.num_images,

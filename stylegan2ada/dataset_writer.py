@@ -17,11 +17,11 @@ from types import TracebackType
 
 import numpy as np
 
+from .dataset_labels import INDEX_NAME
 from .errors import UserError
 from .files import atomic_path
 from .images import png_bytes
 
-INDEX_NAME = "dataset.json"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time stamp a zip can hold
 
 WriteMember = Callable[[str, bytes], None]

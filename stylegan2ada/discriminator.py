@@ -17,7 +17,7 @@ from .generator import (
     is_fp16_resolution,
     resolutions_up_to,
 )
-from .layers import Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer, channels_last, full_precision
+from .layers import RESAMPLE_TAPS, Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer, channels_last, full_precision
 from .ops import setup_filter, upfirdn2d
 
 
@@ -38,7 +38,7 @@ class DiscriminatorBlock(nn.Module):
         """in_channels 0 marks the first block, which sees only the image. The first `num_frozen` layers never train."""
         super().__init__()
         self.architecture, self.use_fp16 = architecture, use_fp16
-        self.register_buffer("resample_filter", setup_filter((1, 3, 3, 1)))
+        self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         self.has_fromrgb = in_channels == 0 or architecture == "skip"
         trainable = [index >= num_frozen for index in range(4)]
         if self.has_fromrgb:

@@ -11,6 +11,7 @@ from torch import nn
 
 from .config import ARCHITECTURES
 from .layers import (
+    RESAMPLE_TAPS,
     Conv2dLayer,
     FullyConnectedLayer,
     SynthesisLayer,
@@ -118,7 +119,7 @@ class SynthesisBlock(nn.Module):
     ):
         super().__init__()
         self.architecture, self.use_fp16, self.is_first = architecture, use_fp16, in_channels == 0
-        self.register_buffer("resample_filter", setup_filter((1, 3, 3, 1)))
+        self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         if self.is_first:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:

@@ -7,7 +7,8 @@ import torch
 
 from .dataset import ImageDataset
 from .generator import Generator
-from .images import save_grid, to_uint8
+from .images import save_grid
+from .sampling import pixels_of_latents
 
 COLUMNS = 12
 MIN_ROWS = 6
@@ -16,19 +17,17 @@ MIN_ROWS = 6
 class FakeGrid:
     """Fixed latents and labels, so that the grids of a run can be compared. Each class has as many rows."""
 
-    def __init__(self, G: Generator, seed: int, device: torch.device, batch_size: int):
+    def __init__(self, G: Generator, seed: int, batch_size: int):
         self.labels = grid_labels(G.c_dim)
-        self._device, self._batch_size = device, batch_size
+        self._batch_size = batch_size
         random = np.random.RandomState(seed)
         latents = random.randn(len(self.labels), G.z_dim).astype(np.float32)
         self._z = torch.from_numpy(latents)
 
-    @torch.no_grad()
     def images(self, G: Generator) -> np.ndarray:
         """uint8 (N,C,H,W), with constant noise and no truncation."""
-        batches = zip(self._z.split(self._batch_size), self.labels.split(self._batch_size), strict=True)
-        images = [to_uint8(G(z.to(self._device), c.to(self._device), noise_mode="const")).cpu() for z, c in batches]
-        return torch.cat(images).numpy()
+        batches = pixels_of_latents(G, self._z, self.labels, self._batch_size)
+        return torch.cat([pixels.cpu() for pixels in batches]).numpy()
 
     def save(self, path: Path, G: Generator) -> None:
         save_grid(path, self.images(G), COLUMNS)

@@ -107,7 +107,7 @@ def train(
     images_seen = steps = 0
     next_tick = config.kimg_per_tick * 1000
 
-    with _Recorder(config, networks, run_dir, device, on_snapshot, log) as recorder, contextlib.closing(real_batches):
+    with _Recorder(config, networks, run_dir, on_snapshot, log) as recorder, contextlib.closing(real_batches):
         while True:
             try:
                 recorder.add(update_generator.step())
@@ -142,13 +142,12 @@ class _Recorder:
         config: TrainingConfig,
         networks: _Networks,
         run_dir: Path,
-        device: torch.device,
         on_snapshot: Sequence[Callable[[SnapshotEvent], None]],
         log: Callable[[str], None],
     ):
         self._config, self._networks, self._run_dir = config, networks, run_dir
         self._on_snapshot, self._log = on_snapshot, log
-        self._grid = FakeGrid(networks.G, config.seed, device, config.batch_size)
+        self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
         self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
         self._stats, self._means, self._clock = StatsWriter(run_dir), RunningMeans(), _TickClock()
         self._ticks = self._ticks_at_snapshot = 0

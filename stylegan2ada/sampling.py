@@ -27,6 +27,14 @@ def latents_of_seeds(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
+def pixels_of_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
+    """uint8 (N,C,H,W) batches for latents z (M,Z) and labels c (M,K), on G's device: constant noise, no truncation."""
+    device = next(G.parameters()).device
+    for z_batch, c_batch in zip(z.split(batch_size), c.split(batch_size), strict=True):
+        yield to_uint8(G(z_batch.to(device), c_batch.to(device), noise_mode="const"))
+
+
+@torch.no_grad()
 def images_of_seeds(
     G: Generator,
     seeds: Sequence[int],
