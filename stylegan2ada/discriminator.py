@@ -13,16 +13,28 @@ from .generator import (
     ARCHITECTURES,
     MappingNetwork,
     channels_at,
-    compute_dtype,
-    is_fp16_resolution,
     resolutions_up_to,
 )
-from .layers import RESAMPLE_TAPS, Conv2dLayer, FullyConnectedLayer, MinibatchStdLayer, channels_last, full_precision
+from .layers import (
+    RESAMPLE_TAPS,
+    Conv2dLayer,
+    FullyConnectedLayer,
+    KernelUser,
+    MinibatchStdLayer,
+    channels_last,
+    full_precision,
+    full_precision_dtype,
+)
 from .ops import setup_filter, upfirdn2d
 
 
-class DiscriminatorBlock(nn.Module):
-    """Halves the resolution: x (N, F_in, H, W) or None, img (N, C, H, W) or None -> x (N, F_out, H/2, W/2), img."""
+class DiscriminatorBlock(KernelUser):
+    """Halves the resolution: x (N, F_in, H, W) or None, img (N, C, H, W) or None -> x (N, F_out, H/2, W/2), img.
+
+    `dtype` is that of its activations; None: float32, or float64 where the input has it (`compute.set_precision`).
+    """
+
+    dtype: torch.dtype | None = None
 
     def __init__(
         self,
@@ -32,12 +44,12 @@ class DiscriminatorBlock(nn.Module):
         img_channels: int,
         architecture: str,
         conv_clamp: float | None,
-        use_fp16: bool,
+        resolution: int,
         num_frozen: int = 0,
     ):
         """in_channels 0 marks the first block, which sees only the image. The first `num_frozen` layers never train."""
         super().__init__()
-        self.architecture, self.use_fp16 = architecture, use_fp16
+        self.architecture, self.resolution = architecture, resolution
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         self.has_fromrgb = in_channels == 0 or architecture == "skip"
         trainable = [index >= num_frozen for index in range(4)]
@@ -59,7 +71,7 @@ class DiscriminatorBlock(nn.Module):
         return len([name for name, _ in self.named_children()])
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        dtype = compute_dtype(self.use_fp16, img if x is None else x)
+        dtype = self.dtype or full_precision_dtype(img if x is None else x)
         if x is not None:
             x = channels_last(x.to(dtype))
         if self.has_fromrgb:
@@ -72,7 +84,7 @@ class DiscriminatorBlock(nn.Module):
         return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
 
     def _half(self, img: torch.Tensor) -> torch.Tensor:
-        return upfirdn2d(img, self.resample_filter, down=2, padding=1)
+        return upfirdn2d(img, self.resample_filter, down=2, padding=1, kernels=self.kernels)
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -101,14 +113,16 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = FullyConnectedLayer(in_channels * resolution**2, in_channels, activation="lrelu")
         self.out = FullyConnectedLayer(in_channels, 1 if cmap_dim == 0 else cmap_dim)
 
-    def forward(self, x: torch.Tensor | None, img: torch.Tensor | None, cmap: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor | None, img: torch.Tensor | None, cmap: torch.Tensor | None, num_batches: int = 1
+    ) -> torch.Tensor:
         if x is not None:
             x = full_precision(x)
         if self.has_fromrgb:
             features = self.fromrgb(full_precision(img))
             x = features if x is None else x + features
         if self.mbstd is not None:
-            x = self.mbstd(x)
+            x = self.mbstd(x, num_batches)
         x = self.out(self.fc(self.conv(x).flatten(1)))
         if self.cmap_dim > 0:
             x = (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
@@ -138,6 +152,7 @@ class Discriminator(nn.Module):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture is one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
+        self.num_fp16_res = num_fp16_res
         self.block_resolutions = resolutions_up_to(img_resolution)[:0:-1]
         if cmap_dim is None:
             cmap_dim = channels_at(4, channel_base, channel_max)
@@ -150,7 +165,7 @@ class Discriminator(nn.Module):
             out_channels = channels_at(resolution // 2, channel_base, channel_max)
             block = DiscriminatorBlock(
                 in_channels, mid_channels, out_channels, img_channels, architecture, conv_clamp,
-                use_fp16=is_fp16_resolution(resolution, img_resolution, num_fp16_res), num_frozen=num_frozen,
+                resolution, num_frozen,
             )  # fmt: skip
             self.add_module(f"b{resolution}", block)
             num_frozen = max(num_frozen - block.num_layers, 0)
@@ -163,12 +178,16 @@ class Discriminator(nn.Module):
             **(epilogue_kwargs or {}),
         )  # fmt: skip
 
-    def forward(self, img: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
+    def blocks(self) -> list[DiscriminatorBlock]:
+        return [self.get_submodule(f"b{resolution}") for resolution in self.block_resolutions]
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None = None, num_batches: int = 1) -> torch.Tensor:
+        """`num_batches` minibatches of equal size stand one after the other; none sees another's statistics."""
         expected = (self.img_channels, self.img_resolution, self.img_resolution)
         if img.shape[1:] != expected:
             raise ValueError(f"images must have shape (N, {', '.join(map(str, expected))}), got {tuple(img.shape)}")
         x = None
-        for resolution in self.block_resolutions:
-            x, img = self.get_submodule(f"b{resolution}")(x, img)
+        for block in self.blocks():
+            x, img = block(x, img)
         cmap = self.mapping(None, c) if self.c_dim > 0 else None
-        return self.b4(x, img, cmap)
+        return self.b4(x, img, cmap, num_batches)

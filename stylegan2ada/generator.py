@@ -14,6 +14,7 @@ from .layers import (
     RESAMPLE_TAPS,
     Conv2dLayer,
     FullyConnectedLayer,
+    KernelUser,
     SynthesisLayer,
     ToRGBLayer,
     channels_last,
@@ -102,8 +103,13 @@ class MappingNetwork(nn.Module):
         return full_precision(x)
 
 
-class SynthesisBlock(nn.Module):
-    """All layers of one resolution. Its `num_conv` latents are its own; ToRGB's is shared with the next block."""
+class SynthesisBlock(KernelUser):
+    """All layers of one resolution. Its `num_conv` latents are its own; ToRGB's is shared with the next block.
+
+    `dtype` is that of its activations; None: float32, or float64 where the input has it (`compute.set_precision`).
+    """
+
+    dtype: torch.dtype | None = None
 
     def __init__(
         self,
@@ -115,10 +121,9 @@ class SynthesisBlock(nn.Module):
         is_last: bool,
         architecture: str,
         conv_clamp: float | None,
-        use_fp16: bool,
     ):
         super().__init__()
-        self.architecture, self.use_fp16, self.is_first = architecture, use_fp16, in_channels == 0
+        self.architecture, self.resolution, self.is_first = architecture, resolution, in_channels == 0
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         if self.is_first:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
@@ -140,7 +145,7 @@ class SynthesisBlock(nn.Module):
         ws = ws.unbind(dim=1)
         x = self._features(x, ws, noise_mode)
         if img is not None:
-            img = upfirdn2d(img, self.resample_filter, up=2, padding=(2, 1, 2, 1), gain=4)
+            img = upfirdn2d(img, self.resample_filter, up=2, padding=(2, 1, 2, 1), gain=4, kernels=self.kernels)
         if self.has_torgb:
             rgb = full_precision(self.torgb(x, ws[self.num_conv]))
             img = rgb if img is None else img + rgb
@@ -158,7 +163,7 @@ class SynthesisBlock(nn.Module):
         return shortcut + x
 
     def _prepared(self, x: torch.Tensor) -> torch.Tensor:
-        return channels_last(x.to(compute_dtype(self.use_fp16, x)))
+        return channels_last(x.to(self.dtype or full_precision_dtype(x)))
 
 
 class SynthesisNetwork(nn.Module):
@@ -179,13 +184,14 @@ class SynthesisNetwork(nn.Module):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture is one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
+        self.num_fp16_res = num_fp16_res
         self.block_resolutions = resolutions_up_to(img_resolution)
         in_channels = 0
         for resolution in self.block_resolutions:
             out_channels = channels_at(resolution, channel_base, channel_max)
             block = SynthesisBlock(
                 in_channels, out_channels, w_dim, resolution, img_channels, resolution == img_resolution,
-                architecture, conv_clamp, use_fp16=is_fp16_resolution(resolution, img_resolution, num_fp16_res),
+                architecture, conv_clamp,
             )  # fmt: skip
             self.add_module(f"b{resolution}", block)
             in_channels = out_channels
@@ -236,13 +242,3 @@ class Generator(nn.Module):
         noise_mode: str = "random",
     ) -> torch.Tensor:
         return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), noise_mode)
-
-
-def is_fp16_resolution(resolution: int, img_resolution: int, num_fp16_res: int) -> bool:
-    """True for the `num_fp16_res` highest resolutions; 4x4, the first, never is one, as official."""
-    return resolution > 4 and resolution * 2**num_fp16_res > img_resolution
-
-
-def compute_dtype(use_fp16: bool, x: torch.Tensor) -> torch.dtype:
-    """float16 only where the device of x computes in it, else float32 (float64 if x has it): so on the CPU."""
-    return torch.float16 if use_fp16 and x.is_cuda else full_precision_dtype(x)

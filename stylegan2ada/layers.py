@@ -11,6 +11,8 @@ from torch import nn
 
 from .ops import bias_act, conv2d_resample, modulated_conv2d, setup_filter
 from .ops.bias_act import ACTIVATIONS
+from .ops.modulated_conv2d import convolve_modulated
+from .ops.scale_bias_act import scale_bias_act
 
 RESAMPLE_TAPS = (1, 3, 3, 1)
 
@@ -34,7 +36,13 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
-class FullyConnectedLayer(nn.Module):
+class KernelUser(nn.Module):
+    """A module whose operators run on fused kernels where there are any; `compute.set_kernels` changes that."""
+
+    kernels: str = "auto"
+
+
+class FullyConnectedLayer(KernelUser):
     """(N, in_features) -> (N, out_features), with equalised learning rate times `lr_multiplier`."""
 
     def __init__(
@@ -55,10 +63,10 @@ class FullyConnectedLayer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x @ (self.weight * self.weight_gain).t()
         bias = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
-        return bias_act(x, bias, act=self.activation)
+        return bias_act(x, bias, act=self.activation, kernels=self.kernels)
 
 
-class Conv2dLayer(nn.Module):
+class Conv2dLayer(KernelUser):
     """(N, C_in, H, W) -> (N, C_out, H*up/down, W*up/down), with activation and optional clamp."""
 
     def __init__(
@@ -82,12 +90,15 @@ class Conv2dLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels), trainable) if bias else None
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-        weight = (self.weight * self.weight_gain).to(x.dtype)
-        x = conv2d_resample(x, weight, self.resample_filter, self.up, self.down, self.padding, flip_weight=self.up == 1)
-        return scaled_bias_act(x, self.bias, self.activation, gain, self.conv_clamp)
+        x = conv2d_resample(
+            x, self.weight * self.weight_gain, self.resample_filter, self.up, self.down, self.padding,
+            flip_weight=self.up == 1, kernels=self.kernels,
+        )  # fmt: skip
+        act_gain, clamp = scaled(self.activation, gain, self.conv_clamp)
+        return bias_act(x, self.bias, act=self.activation, gain=act_gain, clamp=clamp, kernels=self.kernels)
 
 
-class SynthesisLayer(nn.Module):
+class SynthesisLayer(KernelUser):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: (N, C_in, H, W), (N, W) -> (N, C_out, H*up, W*up)."""
 
     def __init__(
@@ -111,24 +122,26 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: str = "random", gain: float = 1.0) -> torch.Tensor:
-        x = modulated_conv2d(
-            x, self.weight, self.affine(w), noise=self._noise(x, noise_mode), up=self.up, padding=self.padding,
-            resample_filter=self.resample_filter, flip_weight=self.up == 1,
+        x, scale = convolve_modulated(
+            x, self.weight, self.affine(w), up=self.up, padding=self.padding, resample_filter=self.resample_filter,
+            flip_weight=self.up == 1, kernels=self.kernels,
         )  # fmt: skip
-        return scaled_bias_act(x, self.bias, "lrelu", gain, self.conv_clamp)
+        act_gain, clamp = scaled("lrelu", gain, self.conv_clamp)
+        slope = ACTIVATIONS["lrelu"].alpha
+        return scale_bias_act(x, scale, self._noise(x, noise_mode), self.bias, slope, act_gain, clamp, self.kernels)
 
     def _noise(self, x: torch.Tensor, noise_mode: str) -> torch.Tensor | None:
         if noise_mode == "none":
             return None
         if noise_mode == "const":
-            return self.noise_const * self.noise_strength
+            return (self.noise_const * self.noise_strength)[None, None]
         if noise_mode != "random":
             raise ValueError(f"noise_mode is 'random', 'const' or 'none', got {noise_mode!r}")
         shape = [x.shape[0], 1, self.resolution, self.resolution]
         return torch.randn(shape, device=x.device) * self.noise_strength
 
 
-class ToRGBLayer(nn.Module):
+class ToRGBLayer(KernelUser):
     """Modulated 1x1 convolution without demodulation: (N, C, H, W), (N, W) -> (N, img_channels, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, conv_clamp: float | None = None):
@@ -141,8 +154,8 @@ class ToRGBLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
-        return scaled_bias_act(x, self.bias, "linear", 1.0, self.conv_clamp)
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False, kernels=self.kernels)
+        return bias_act(x, self.bias, clamp=self.conv_clamp, kernels=self.kernels)
 
 
 class MinibatchStdLayer(nn.Module):
@@ -156,22 +169,22 @@ class MinibatchStdLayer(nn.Module):
         super().__init__()
         self.group_size, self.num_channels = group_size, num_channels
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = x.shape
+    def forward(self, x: torch.Tensor, num_batches: int = 1) -> torch.Tensor:
+        """`num_batches` minibatches of N / num_batches images stand one after the other; groups stay inside them."""
+        total, channels, height, width = x.shape
+        batch = total // num_batches
         group = batch if self.group_size is None else min(self.group_size, batch)
-        if batch % group:
-            raise ValueError(f"a batch of {batch} images does not divide into minibatch-std groups of {group}")
-        groups = x.reshape(group, batch // group, self.num_channels, channels // self.num_channels, height, width)
-        variance = full_precision(groups).var(dim=0, correction=0)
-        deviation = (variance + 1e-8).sqrt().mean(dim=[2, 3, 4])  # (N/group, num_channels)
-        statistic = deviation.to(x.dtype).repeat(group, 1)[:, :, None, None].expand(-1, -1, height, width)
-        return torch.cat([x, statistic], dim=1)
+        if total % num_batches or batch % max(group, 1):
+            size = f"{total / num_batches:g}"
+            raise ValueError(f"a batch of {size} images does not divide into minibatch-std groups of {group}")
+        parts = self.num_channels, channels // self.num_channels, height, width
+        groups = x.reshape(num_batches, group, batch // max(group, 1), *parts)
+        variance = full_precision(groups).var(dim=1, correction=0)
+        deviation = (variance + 1e-8).sqrt().mean(dim=[3, 4, 5])  # (num_batches, batch / group, num_channels)
+        statistic = deviation.to(x.dtype)[:, None].expand(-1, group, -1, -1).reshape(total, -1, 1, 1)
+        return torch.cat([x, statistic.expand(-1, -1, height, width)], dim=1)
 
 
-def scaled_bias_act(
-    x: torch.Tensor, bias: torch.Tensor | None, activation: str, gain: float, clamp: float | None
-) -> torch.Tensor:
-    """bias_act with an extra `gain` on top of the activation's own; the clamp scales with it."""
-    return bias_act(
-        x, bias, act=activation, gain=ACTIVATIONS[activation].gain * gain, clamp=None if clamp is None else clamp * gain
-    )
+def scaled(activation: str, gain: float, clamp: float | None) -> tuple[float, float | None]:
+    """The activation's own gain times `gain`, and the clamp scaled with it."""
+    return ACTIVATIONS[activation].gain * gain, None if clamp is None else clamp * gain

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from .scale_bias_act import scale_bias_act
+
 
 class Activation(NamedTuple):
     """`function(x, alpha)`, its default alpha, and the gain that keeps unit variance."""
@@ -37,19 +39,23 @@ def bias_act(
     alpha: float | None = None,
     gain: float | None = None,
     clamp: float | None = None,
+    kernels: str = "auto",
 ) -> torch.Tensor:
     """act(x + b) * gain, limited to [-clamp, clamp].
 
     x: any shape; b: (x.shape[dim],) or None. `alpha` (lrelu's slope below zero) and `gain` default to the activation's
-    own; clamp None means no limit. Differentiable twice with respect to x and b.
+    own; clamp None means no limit. Differentiable twice with respect to x and b. `linear`, `relu` and `lrelu` run on
+    the fused kernels where there are any (`kernels`: see `stylegan2ada.kernels.find`).
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"activation {act!r} is unknown; known: {', '.join(ACTIVATIONS)}")
     default = ACTIVATIONS[act]
     alpha = default.alpha if alpha is None else float(alpha)
     gain = default.gain if gain is None else float(gain)
-    if act == "lrelu" and alpha > 0 and gain > 0:
-        return _leaky_relu(x, _aligned(b, x, dim), alpha, gain, clamp)
+    slope = {"linear": 1.0, "relu": 0.0, "lrelu": alpha}.get(act, -1.0)
+    if slope >= 0 and gain > 0 and dim % x.ndim == 1 and x.ndim in (2, 4):
+        _check_bias(b, x, dim)
+        return scale_bias_act(x, None, None, b, slope, gain, clamp, kernels)
     return bias_act_reference(x, b, dim, act, alpha, gain, clamp)
 
 
@@ -63,18 +69,12 @@ def bias_act_reference(x, b=None, dim=1, act="linear", alpha=None, gain=None, cl
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
-def _aligned(b: torch.Tensor | None, x: torch.Tensor, dim: int) -> torch.Tensor | None:
+def _aligned(b: torch.Tensor, x: torch.Tensor, dim: int) -> torch.Tensor:
     """b (n,) shaped so that it broadcasts along dimension `dim` of x."""
-    if b is None:
-        return None
-    if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-        raise ValueError(f"bias of shape {tuple(b.shape)} does not fit dimension {dim} of {tuple(x.shape)}")
+    _check_bias(b, x, dim)
     return b.to(x.dtype).reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
 
 
-def _leaky_relu(x, b, alpha, gain, clamp):
-    """The activation of nearly all layers, with few passes over memory: the gain, being positive, moves inside, and the
-    result, which is all that the backward pass needs, overwrites the sum."""
-    y = x * gain if b is None else torch.add(b * gain, x, alpha=gain)
-    y = F.leaky_relu_(y, alpha)
-    return y if clamp is None else y.clamp(-clamp, clamp)
+def _check_bias(b: torch.Tensor | None, x: torch.Tensor, dim: int) -> None:
+    if b is not None and (b.ndim != 1 or b.shape[0] != x.shape[dim]):
+        raise ValueError(f"bias of shape {tuple(b.shape)} does not fit dimension {dim} of {tuple(x.shape)}")

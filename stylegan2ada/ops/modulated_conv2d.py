@@ -3,6 +3,7 @@
 import torch
 
 from .conv2d_resample import conv2d_resample
+from .scale_bias_act import modulate, scale_bias_act
 from .upfirdn2d import IntPair
 
 
@@ -18,6 +19,7 @@ def modulated_conv2d(
     demodulate: bool = True,
     flip_weight: bool = True,
     fused_modconv: bool = False,
+    kernels: str = "auto",
 ) -> torch.Tensor:
     """Convolves each image with the weight scaled by its own styles.
 
@@ -29,19 +31,36 @@ def modulated_conv2d(
         return modulated_conv2d_reference(
             x, weight, styles, noise, up, down, padding, resample_filter, demodulate, flip_weight
         )
-    if x.dtype == torch.float16 and demodulate:
-        weight, styles = _within_half_range(weight, styles)
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    x = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, flip_weight=flip_weight)
+    x, scale = convolve_modulated(
+        x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight, kernels
+    )
+    return x if scale is None and noise is None else scale_bias_act(x, scale, _as_maps(noise), kernels=kernels)
+
+
+def convolve_modulated(
+    x, weight, styles, up=1, down=1, padding=0, resample_filter=None, demodulate=True, flip_weight=True, kernels="auto"
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`modulated_conv2d` but for its last step: the result, and the scale (N, C_out) or None still to be applied, which
+    a layer does together with its noise, bias and activation."""
+    scale = None
     if demodulate:
-        x = x * demodulation(weight, styles).to(x.dtype)[:, :, None, None]
-    return x if noise is None else x + noise.to(x.dtype)
+        if x.dtype == torch.float16:
+            weight, styles = _within_half_range(weight, styles)
+        scale = demodulation(weight, styles)
+    x = modulate(x, styles, kernels)
+    x = conv2d_resample(x, weight, resample_filter, up, down, padding, flip_weight=flip_weight, kernels=kernels)
+    return x, scale
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
     """(N, C_out): 1 / norm of each image's weight per output channel, equation 3, from squares alone."""
     energy = weight.square().sum([2, 3])
     return (styles.square() @ energy.t() + 1e-8).rsqrt()
+
+
+def _as_maps(noise: torch.Tensor | None) -> torch.Tensor | None:
+    """One map (H, W) or (1, H, W) for all images, or maps of their own, as (1 or N, 1, H, W)."""
+    return None if noise is None else noise.reshape(-1, 1, *noise.shape[-2:])
 
 
 def _within_half_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

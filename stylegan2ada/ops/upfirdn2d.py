@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from stylegan2ada import kernels as available
+from stylegan2ada.kernels import plain
+
 IntPair = int | Sequence[int]
 
 
@@ -67,33 +70,34 @@ def upfirdn2d(
     padding: IntPair = 0,
     flip_filter: bool = False,
     gain: float = 1.0,
+    kernels: str = "auto",
 ) -> torch.Tensor:
     """Inserts up-1 zeros after each pixel, pads (negative: crops), convolves with f * gain, keeps every down-th pixel.
 
     `flip_filter=False` is a true convolution, True a correlation. Differentiable any number of times with respect to x.
+    `kernels`: see `stylegan2ada.kernels.find`.
     """
     if f is not None and f.ndim == 1:
         row, column = f[None, :], f[:, None]
         (up_x, up_y), (down_x, down_y), (x0, x1, y0, y1) = pair(up), pair(down), four_sides(padding)
-        x = _Upfirdn.apply(x, row, (up_x, 1), (down_x, 1), (x0, x1, 0, 0), flip_filter, gain)
-        return _Upfirdn.apply(x, column, (1, up_y), (1, down_y), (0, 0, y0, y1), flip_filter, 1.0)
+        x = _Upfirdn.apply(x, row, (up_x, 1), (down_x, 1), (x0, x1, 0, 0), flip_filter, gain, kernels)
+        return _Upfirdn.apply(x, column, (1, up_y), (1, down_y), (0, 0, y0, y1), flip_filter, 1.0, kernels)
     if f is None:
         f = x.new_ones([1, 1], dtype=torch.float32)
-    return _Upfirdn.apply(x, f, pair(up), pair(down), four_sides(padding), flip_filter, float(gain))
+    return _Upfirdn.apply(x, f, pair(up), pair(down), four_sides(padding), flip_filter, float(gain), kernels)
 
 
 class _Upfirdn(torch.autograd.Function):
     """The linear map x -> y for a 2-D filter; its backward pass is the adjoint map, again an `_Upfirdn`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x, f, up, down, padding, flip_filter, gain):
-        return _forward(x, f, up, down, padding, flip_filter, gain)
+    def forward(x, f, up, down, padding, flip_filter, gain, kernels):
+        run = available.find(kernels, x.device, x.dtype) or plain
+        return run.fir(x, f, up, down, padding, flip_filter, gain)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        x, f, ctx.up, ctx.down, padding, ctx.flip_filter, ctx.gain = inputs
+        x, f, ctx.up, ctx.down, padding, ctx.flip_filter, ctx.gain, ctx.kernels = inputs
         ctx.save_for_backward(f)
         width, height = filter_size(f)
         left, right = _adjoint_padding(x.shape[3], output.shape[3], width, ctx.up[0], ctx.down[0], padding[0])
@@ -103,8 +107,14 @@ class _Upfirdn(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         (f,) = ctx.saved_tensors
-        dx = _Upfirdn.apply(dy, f, ctx.down, ctx.up, ctx.padding, not ctx.flip_filter, ctx.gain)
-        return dx, None, None, None, None, None, None
+        dx = _Upfirdn.apply(dy, f, ctx.down, ctx.up, ctx.padding, not ctx.flip_filter, ctx.gain, ctx.kernels)
+        return dx, *[None] * 7
+
+    @staticmethod
+    def vmap(info, in_dims, x, *constants):
+        x = x.movedim(in_dims[0], 0)
+        y = _Upfirdn.apply(x.flatten(0, 1), *constants)
+        return y.unflatten(0, (x.shape[0], -1)), 0
 
 
 def _adjoint_padding(in_size: int, out_size: int, taps: int, up: int, down: int, before: int) -> tuple[int, int]:
@@ -113,32 +123,6 @@ def _adjoint_padding(in_size: int, out_size: int, taps: int, up: int, down: int,
     y[m] = sum_t f[t] x_up[m*down + t - before], hence dx[i] = sum_s f[taps-1-s] dy_up[i + s - (taps-1-before)].
     """
     return taps - 1 - before, in_size * up - out_size * down + before - up + 1
-
-
-def _forward(x, f, up, down, padding, flip_filter, gain):
-    channels = x.shape[1]
-    x = _insert_zeros(x, up)
-    left, right, top, bottom = padding
-    both_sides = (top, left) if left == right and top == bottom and min(left, top) >= 0 else None
-    if both_sides is None:
-        x = F.pad(x, padding)
-    f = (f if flip_filter else f.flip([0, 1])).to(x.dtype) * gain
-    weight = f.expand(channels, 1, *f.shape).contiguous()
-    return F.conv2d(x, weight, stride=(down[1], down[0]), padding=both_sides or 0, groups=channels)
-
-
-def _insert_zeros(x: torch.Tensor, up: tuple[int, int]) -> torch.Tensor:
-    """(N,C,H,W) to (N, C, H*up_y, W*up_x), each pixel followed by zeros; the memory format stays."""
-    if up == (1, 1):
-        return x
-    up_x, up_y = up
-    batch, channels, height, width = x.shape
-    if channels > 1 and x.stride(1) == 1:  # channels last; vmap cannot be asked for the memory format
-        pixels = x.permute(0, 2, 3, 1).reshape(batch, height, 1, width, 1, channels)
-        pixels = F.pad(pixels, (0, 0, 0, up_x - 1, 0, 0, 0, up_y - 1))
-        return pixels.reshape(batch, height * up_y, width * up_x, channels).permute(0, 3, 1, 2)
-    pixels = F.pad(x.reshape(batch, channels, height, 1, width, 1), (0, up_x - 1, 0, 0, 0, up_y - 1))
-    return pixels.reshape(batch, channels, height * up_y, width * up_x)
 
 
 def upfirdn2d_reference(x, f, up=1, down=1, padding=0, flip_filter=False, gain=1.0):

@@ -10,7 +10,6 @@ from stylegan2ada.generator import (
     MappingNetwork,
     SynthesisNetwork,
     channels_at,
-    is_fp16_resolution,
 )
 from stylegan2ada.losses import path_lengths
 
@@ -70,18 +69,6 @@ class TestShapes:
 
     def test_channels(self):
         assert [channels_at(r, 16384, 512) for r in (4, 32, 64, 256)] == [512, 512, 256, 64]
-
-    def test_sixteen_bit_is_for_the_highest_resolutions(self):
-        assert [r for r in (4, 8, 16, 32, 64) if is_fp16_resolution(r, 64, 2)] == [32, 64]
-        assert not is_fp16_resolution(64, 64, 0)
-        assert [r for r in (4, 8, 16, 32) if is_fp16_resolution(r, 32, 4)] == [8, 16, 32]
-
-    def test_sixteen_bit_is_not_computed_on_a_cpu(self):
-        G = tiny(num_fp16_res=4)
-        z = torch.randn(1, 6)
-        plain = tiny()
-        plain.load_state_dict(G.state_dict())
-        assert torch.equal(G(z, None, noise_mode="const"), plain(z, None, noise_mode="const"))
 
 
 class TestWrongInputs:

@@ -1,0 +1,61 @@
+"""How a network computes: the type of its activations and the kernels of its operators. Nothing of it is in snapshots.
+
+Parameters, styles, demodulation, the sum of the images, minibatch statistics, dense layers and losses are float32 at
+every precision; convolutions and what stands between them run in the chosen type.
+"""
+
+import torch
+from torch import nn
+
+from .discriminator import Discriminator
+from .errors import UserError
+from .generator import SynthesisNetwork
+from .layers import KernelUser
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def set_precision(network: nn.Module, precision: str) -> None:
+    """Activations of all resolutions in bfloat16 (`bf16`), of the `num_fp16_res` highest ones in float16 (`fp16`, as
+    official), or of none (`fp32`). 4x4, where the statistics are, stays float32 in the discriminator."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    for part in network.modules():
+        if isinstance(part, SynthesisNetwork | Discriminator):
+            for block in part.blocks():
+                block.dtype = _block_dtype(precision, block.resolution, part.img_resolution, part.num_fp16_res)
+
+
+def set_kernels(module: nn.Module, choice: str) -> None:
+    """`auto`: fused kernels where there are any; `fused`: those or an error; `reference`: torch's operators."""
+    for part in module.modules():
+        if isinstance(part, KernelUser):
+            part.kernels = choice
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """`auto` is bf16 where the device computes fast in it, fp16 on older CUDA devices, else fp32.
+
+    Raises UserError for a precision that the device cannot compute in.
+    """
+    if name == "fp16" and device.type != "cuda":
+        raise UserError(f"--precision fp16 needs a CUDA device, this is {device.type}: use bf16 or fp32")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_has_fast_bf16() else "fp32"
+
+
+def cpu_has_fast_bf16() -> bool:
+    """AMX tiles, or AVX-512 with its dot product of bfloat16 pairs: four and two times the arithmetic of float32."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def _block_dtype(precision: str, resolution: int, img_resolution: int, num_fp16_res: int) -> torch.dtype | None:
+    if precision == "bf16":
+        return torch.bfloat16
+    high = resolution > 4 and resolution * 2**num_fp16_res > img_resolution  # 4x4 never is, as official
+    return torch.float16 if precision == "fp16" and high else None
