@@ -13,7 +13,7 @@ from spine_ext.run_plan import RunRequest, plan_run
 from spine_ext.training_run import execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
-from stylegan2ada.config import AUGMENT_MODES
+from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.options import RunOptions
@@ -74,7 +74,11 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--resume", metavar="FILE", help="Start from the networks of a snapshot.")
 @click.option("--freezed", type=int, help="Layers of D next to the image that stay as they are.  [0]")
 # Performance
-@click.option("--fp32", type=bool, metavar="BOOL", help="No mixed precision on CUDA.  [false]")
+@click.option("--precision", type=click.Choice(["auto", *PRECISIONS]),
+              help="Of the activations.  [auto: bf16 where the machine is fast in it]")
+@click.option("--kernels", type=click.Choice(KERNEL_CHOICES),
+              help="Fused kernels where there are any, those or an error, torch's operators.  [auto]")
+@click.option("--fp32", type=bool, metavar="BOOL", help="The official way to say --precision fp32.  [false]")
 @click.option("--nhwc", type=bool, metavar="BOOL", help="Accepted; images are always channels-last.")
 @click.option("--nobench", type=bool, metavar="BOOL", help="No cuDNN benchmarking.  [false]")
 @click.option("--allow-tf32", type=bool, metavar="BOOL", help="TF32 in matrix products and convolutions.  [false]")
@@ -117,6 +121,8 @@ def main(
     augpipe: str | None,
     resume: str | None,
     freezed: int | None,
+    precision: str | None,
+    kernels: str | None,
     fp32: bool | None,
     nhwc: bool | None,
     nobench: bool | None,
@@ -137,7 +143,8 @@ def main(
         RunRequest(
             options=RunOptions(
                 cfg=cfg, gpus=gpus, snap=snap, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch, aug=aug, p=p,
-                target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32, nobench=nobench,
+                target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32,
+                precision=precision, kernels=kernels, nobench=nobench,
                 allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
                 latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight,
                 style_mixing=style_mixing,
@@ -163,7 +170,7 @@ def main(
     try:
         execute_run(plan, frechet_distance, click.echo)
     except NonFiniteError as error:
-        _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or, on CUDA, --fp32=1 may help", 1)
+        _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or --precision=fp32 may help", 1)
     except OSError as error:  # such as a full disk
         _stop(f"Error: {error}. Files that were written before are whole", 1)
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ NOTICE = "built-in phantom: drawn shapes, not clinical data"
 # learning rate and a short average, leaves ADA no time to act, and gains nothing from path lengths and style mixing.
 PHANTOM_SCALE = RunOptions(
     batch=16, kimg=15, tick=0.5, snap=15, channel_base=2048, channel_max=64, latent=128, ema_kimg=0.5, gamma=1.0,
-    lr=0.005, pl_weight=0.0, style_mixing=0.0, aug="noaug", fp32=True, workers=0,
+    lr=0.005, pl_weight=0.0, style_mixing=0.0, aug="noaug", workers=0,
 )  # fmt: skip
 
 PHANTOM_CLASSIFIER_EPOCHS = 12

@@ -74,7 +74,7 @@ def plan_run(request: RunRequest) -> RunPlan:
         data = data if conditional else dataclasses.replace(data, num_classes=0, class_names=())
     else:
         data = data_config(open_training_set(request, request.data, conditional), request)
-    config = resolve_config(_options(request, paper, phantom), data)
+    config = resolve_config(_options(request, paper, phantom), data, request.device)
     if request.options.augpipe is not None and config.augment.mode == "noaug":
         raise UserError(f"--augpipe={config.augment.pipe} has no effect without augmentation: add --aug=ada")
     if config.resume is not None:

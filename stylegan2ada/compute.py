@@ -7,12 +7,10 @@ every precision; convolutions and what stands between them run in the chosen typ
 import torch
 from torch import nn
 
+from .config import PRECISIONS
 from .discriminator import Discriminator
-from .errors import UserError
 from .generator import SynthesisNetwork
 from .layers import KernelUser
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def set_precision(network: nn.Module, precision: str) -> None:
@@ -31,27 +29,6 @@ def set_kernels(module: nn.Module, choice: str) -> None:
     for part in module.modules():
         if isinstance(part, KernelUser):
             part.kernels = choice
-
-
-def resolve_precision(name: str, device: torch.device) -> str:
-    """`auto` is bf16 where the device computes fast in it, fp16 on older CUDA devices, else fp32.
-
-    Raises UserError for a precision that the device cannot compute in.
-    """
-    if name == "fp16" and device.type != "cuda":
-        raise UserError(f"--precision fp16 needs a CUDA device, this is {device.type}: use bf16 or fp32")
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    return "bf16" if device.type == "cpu" and cpu_has_fast_bf16() else "fp32"
-
-
-def cpu_has_fast_bf16() -> bool:
-    """AMX tiles, or AVX-512 with its dot product of bfloat16 pairs: four and two times the arithmetic of float32."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def _block_dtype(precision: str, resolution: int, img_resolution: int, num_fp16_res: int) -> torch.dtype | None:

@@ -10,6 +10,8 @@ from .errors import UserError
 
 AUGMENT_MODES = ("noaug", "ada", "fixed")
 ARCHITECTURES = ("orig", "skip", "resnet")
+PRECISIONS = ("fp32", "bf16", "fp16")
+KERNEL_CHOICES = ("auto", "fused", "reference")
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class TrainingConfig:
     resume: str | None = None
     cudnn_benchmark: bool = True
     allow_tf32: bool = False
+    precision: str = "fp32"
+    kernels: str = "auto"
     notes: tuple[str, ...] = ()
     extensions: dict = field(default_factory=dict)
 
@@ -145,6 +149,12 @@ class TrainingConfig:
         _require(0 < self.total_kimg < math.inf, f"--kimg must be above 0, got {self.total_kimg}")
         _require(0 < self.kimg_per_tick < math.inf, f"--tick must be above 0, got {self.kimg_per_tick}")
         _require(0 <= self.ema_kimg < math.inf, f"--ema-kimg must be 0 or more, got {self.ema_kimg}")
+        _require(
+            self.precision in PRECISIONS, f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
+        )
+        _require(
+            self.kernels in KERNEL_CHOICES, f"--kernels is one of {', '.join(KERNEL_CHOICES)}, got {self.kernels}"
+        )
         _require(self.num_workers >= 0, f"--workers must be 0 or more, got {self.num_workers}")
         _require(
             self.network.channel_base >= self.data.resolution_px,

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from .ada import AdaController
 from .augment import AugmentPipe, make_augment_pipe
 from .checkpoint import PARTS, make_discriminator, make_generator, read_snapshot, save_snapshot
+from .compute import set_kernels, set_precision
 from .config import TrainingConfig
 from .data_loader import endless_batches
 from .dataset import ImageDataset
@@ -22,13 +24,16 @@ from .errors import NonFiniteError
 from .generator import Generator
 from .grids import FakeGrid, save_real_grid
 from .images import to_model_range
+from .optimizer_steps import SkippingSteps
 from .progress import ProgressLine, format_duration
 from .run_folder import RunLog, write_options
 from .stats import RunningMeans, StatsWriter
 from .transfer import copy_matching
 from .updates import (
+    EAGER,
     AugmentFn,
     DiscriminatorUpdate,
+    Execution,
     FakeSampler,
     GeneratorTerm,
     GeneratorUpdate,
@@ -37,6 +42,7 @@ from .updates import (
 )
 
 SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
+TOLERATED_SKIPS = {"fp16": 9}  # steps of a phase in a row, by precision
 RealBatches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -54,10 +60,14 @@ MakeDiscriminatorUpdate = Callable[[Discriminator, AugmentFn, RealBatches, Train
 
 
 def plain_update(
-    D: Discriminator, augment: AugmentFn, real_batches: RealBatches, config: TrainingConfig
+    D: Discriminator,
+    augment: AugmentFn,
+    real_batches: RealBatches,
+    config: TrainingConfig,
+    execution: Execution = EAGER,
 ) -> DiscriminatorUpdate:
     """The discriminator update of StyleGAN2-ADA."""
-    return PlainDiscriminatorUpdate(D, augment, real_batches, config.loss, config.optimizer)
+    return PlainDiscriminatorUpdate(D, augment, real_batches, config.loss, config.optimizer, execution)
 
 
 @dataclass
@@ -83,8 +93,8 @@ def train(
     this is StyleGAN2-ADA.
 
     Raises:
-        NonFiniteError: a loss or gradient became NaN or Inf; names the step, the phase and the parameter. Snapshots
-            written before stay.
+        NonFiniteError: a loss or gradient became NaN or Inf; names the step and the phase. On the CPU at once, and the
+            parameter too; on CUDA at the end of the tick. Neither weights nor snapshots have it.
     """
     torch.manual_seed(config.seed)
     _set_backend_flags(config, device)
@@ -95,9 +105,12 @@ def train(
     augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
     fakes = FakeSampler(networks.G, torch.from_numpy(dataset.labels), config.loss.style_mixing_prob, device)
     real_batches = _real_batches(config, dataset, device)
+    for_G, for_D, skips = _choose_execution(config, device, terms, log)
     update_generator = GeneratorUpdate(
-        networks.G, networks.D, augment, fakes, config.batch_size, config.loss, config.optimizer, terms
+        networks.G, networks.D, augment, fakes, config.batch_size, config.loss, config.optimizer, terms, for_G
     )
+    if make_update is plain_update:  # one of another kind owns its step, and runs as it is
+        make_update = functools.partial(plain_update, execution=for_D)
     update_discriminator = make_update(networks.D, augment, real_batches, config)
     ada = AdaController(networks.augment_pipe.p, config.augment) if config.augment.mode == "ada" else None
 
@@ -107,31 +120,54 @@ def train(
     images_seen = steps = 0
     next_tick = config.kimg_per_tick * 1000
 
-    with _Recorder(config, networks, run_dir, on_snapshot, log) as recorder, contextlib.closing(real_batches):
+    recorder = _Recorder(config, networks, skips, run_dir, on_snapshot, log)
+    with recorder, contextlib.closing(real_batches):
         while True:
             try:
                 recorder.add(update_generator.step())
                 result = update_discriminator.step(fakes.draw_images)
+                recorder.add(result.report)
+                decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
+                update_ema(networks.G_ema, networks.G, decay)
+                images_seen += result.num_images
+                if ada is not None:
+                    ada.observe(result.real_logits)
+
+                done = images_seen >= total_images
+                progress(min(images_seen, total_images), total_images)
+                if done or images_seen >= next_tick:
+                    next_tick += config.kimg_per_tick * 1000
+                    recorder.tick(images_seen / 1000)
             except NonFiniteError as error:
                 where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
                 raise NonFiniteError(f"training stopped at {where}: {error}") from error
-            recorder.add(result.report)
-            decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
-            update_ema(networks.G_ema, networks.G, decay)
-            images_seen += result.num_images
             steps += 1
-            if ada is not None:
-                ada.observe(result.real_logits)
-
-            done = images_seen >= total_images
-            progress(min(images_seen, total_images), total_images)
-            if done or images_seen >= next_tick:
-                next_tick += config.kimg_per_tick * 1000
-                recorder.tick(images_seen / 1000)
             if done:
                 return recorder.snapshot(images_seen / 1000)
             if recorder.snapshot_is_due:
                 recorder.snapshot(images_seen / 1000)
+
+
+def _choose_execution(
+    config: TrainingConfig, device: torch.device, terms: Sequence[GeneratorTerm], log: Callable[[str], None]
+) -> tuple[Execution, Execution, SkippingSteps | None]:
+    """The one place that decides how the phases of G and of D run, and who counts the steps that were left out.
+
+    On a CPU: one operation after the other, looking for a NaN before every step. On CUDA the host never waits: the
+    device leaves such steps out and counts them, and each phase is a CUDA graph. Not so a generator with a term that
+    does not say (`cuda_graph_safe = True` on its function) that it does the same work at every call.
+    """
+    if device.type != "cuda":
+        return EAGER, EAGER, None
+    skips = SkippingSteps(TOLERATED_SKIPS.get(config.precision, 0))
+    eager = Execution(run_eagerly, skips)
+    if not config.cuda_graphs:
+        return eager, eager, skips
+    graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
+    unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
+    if unsafe:
+        log(f"the generator runs without CUDA graphs: the term {', '.join(unsafe)} is not marked cuda_graph_safe")
+    return eager if unsafe else graphed, graphed, skips
 
 
 class _Recorder:
@@ -141,15 +177,17 @@ class _Recorder:
         self,
         config: TrainingConfig,
         networks: _Networks,
+        skips: SkippingSteps | None,
         run_dir: Path,
         on_snapshot: Sequence[Callable[[SnapshotEvent], None]],
         log: Callable[[str], None],
     ):
-        self._config, self._networks, self._run_dir = config, networks, run_dir
+        self._config, self._networks, self._skips, self._run_dir = config, networks, skips, run_dir
         self._on_snapshot, self._log = on_snapshot, log
         self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
         self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
-        self._stats, self._means, self._clock = StatsWriter(run_dir), RunningMeans(), _TickClock()
+        self._stats, self._means, self._snapshots = StatsWriter(run_dir), RunningMeans(), SnapshotWriter()
+        self._clock = _TickClock()
         self._ticks = self._ticks_at_snapshot = 0
 
     def __enter__(self) -> "_Recorder":
@@ -157,15 +195,19 @@ class _Recorder:
 
     def __exit__(self, *error: object) -> None:
         self._stats.close()
+        self._snapshots.close()
 
     def add(self, report: Report) -> None:
         self._means.add(report)
 
     def tick(self, kimg: float) -> None:
         self._ticks += 1
+        self._snapshots.check()
+        skipped = self._skips.check() if self._skips is not None else {}
         p = self._networks.augment_pipe.p.item()
         line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
-        self._stats.write(line, kimg)
+        line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
+        self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
         self._log(_tick_text(line))
         if self._config.augment.mode == "ada" and p >= 1:
             self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
@@ -178,8 +220,10 @@ class _Recorder:
         self._ticks_at_snapshot = self._ticks
         networks, name = self._networks, f"{round(kimg):06d}"
         path = self._run_dir / f"network-snapshot-{name}.safetensors"
+        self._snapshots.save(path, {part: getattr(networks, part) for part in PARTS}, self._config, kimg)
         self._grid.save(self._run_dir / f"fakes{name}.png", networks.G_ema)
-        save_snapshot(path, {part: getattr(networks, part) for part in PARTS}, self._config, kimg)
+        if self._on_snapshot:
+            self._snapshots.wait()  # a callback may read the file
         for callback in self._on_snapshot:
             callback(SnapshotEvent(networks.G_ema, kimg, path, self._run_dir, self._log))
         self._clock.skip()
@@ -191,6 +235,9 @@ def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[
     D = make_discriminator(config).to(device)
     pipe = make_augment_pipe(config.augment.pipe).to(device)
     pipe.p.fill_(config.augment.p)
+    for network in (G, D, pipe):
+        set_kernels(network, config.kernels)
+        set_precision(network, config.precision)
     G_ema = copy.deepcopy(G).eval().requires_grad_(False)
     if config.resume is not None:
         _, kimg, tensors = read_snapshot(config.resume)

@@ -6,9 +6,14 @@ An option that is None was not given; presets fill it in. `RunOptions` overlay e
 import dataclasses
 from dataclasses import dataclass
 
+import torch
+
 from .config import AugmentConfig, DataConfig, LossConfig, NetworkConfig, OptimizerConfig, TrainingConfig
+from .devices import resolve_precision
 from .errors import UserError
 from .presets import Preset, preset
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class RunOptions:
     resume: str | None = None
     freezed: int | None = None
     fp32: bool | None = None
+    precision: str | None = None
+    kernels: str | None = None
     nobench: bool | None = None
     allow_tf32: bool | None = None
     workers: int | None = None
@@ -48,14 +55,15 @@ class RunOptions:
 
 
 OFFICIAL_DEFAULTS = RunOptions(
-    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, nobench=False, allow_tf32=False, workers=3,
-    tick=4.0, latent=512, channel_max=512,
+    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, precision="auto", kernels="auto",
+    nobench=False, allow_tf32=False, workers=3, tick=4.0, latent=512, channel_max=512,
 )  # fmt: skip
 
 
-def resolve_config(given: RunOptions, data: DataConfig) -> TrainingConfig:
-    """The settings of a run on `data`; raises UserError where options are impossible or contradict each other."""
-    options = given.over(OFFICIAL_DEFAULTS)
+def resolve_config(given: RunOptions, data: DataConfig, device: torch.device = CPU) -> TrainingConfig:
+    """The settings of a run on `data` and `device`; raises UserError where options are impossible or contradict each
+    other."""
+    options = _with_fp32_as_precision(given).over(OFFICIAL_DEFAULTS)
     if options.gpus != 1:
         raise UserError(f"--gpus {options.gpus}: this version trains on one device; leave --gpus out, or give --gpus=1")
     base = preset(options.cfg, data.resolution_px, options.gpus)
@@ -77,7 +85,16 @@ def resolve_config(given: RunOptions, data: DataConfig) -> TrainingConfig:
         resume=options.resume,
         cudnn_benchmark=not options.nobench,
         allow_tf32=options.allow_tf32,
+        precision=resolve_precision(options.precision, device),
+        kernels=options.kernels,
     )
+
+
+def _with_fp32_as_precision(given: RunOptions) -> RunOptions:
+    """The official --fp32=1 is --precision fp32, --fp32=0 leaves the choice."""
+    if given.fp32 and given.precision not in (None, "fp32"):
+        raise UserError(f"--fp32=1 and --precision={given.precision} contradict each other: leave one out")
+    return dataclasses.replace(given, precision="fp32") if given.fp32 else given
 
 
 def _network(options: RunOptions, base: Preset) -> NetworkConfig:
@@ -89,8 +106,8 @@ def _network(options: RunOptions, base: Preset) -> NetworkConfig:
         mapping_layers=base.mapping_layers,
         d_architecture="orig" if options.cfg == "cifar" else "resnet",
         mbstd_group_size=base.mbstd,
-        num_fp16_res=0 if options.fp32 else 4,
-        conv_clamp=None if options.fp32 else 256,
+        num_fp16_res=0 if options.precision == "fp32" else 4,  # asked for, not found by "auto": the network must not
+        conv_clamp=None if options.precision == "fp32" else 256,  # depend on the machine
         freeze_layers=options.freezed,
     )
 

@@ -5,17 +5,14 @@ import torch
 
 from stylegan2ada import compute
 from stylegan2ada.discriminator import Discriminator
-from stylegan2ada.errors import UserError
 from stylegan2ada.generator import Generator
 from stylegan2ada.layers import KernelUser
-
-CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 def networks(num_fp16_res=4, resolution=64):
     torch.manual_seed(0)
-    sizes = dict(channel_base=512, channel_max=32, num_fp16_res=num_fp16_res, conv_clamp=256)
-    G = Generator(16, 2, 16, resolution, 1, dict(num_layers=2), sizes)
+    sizes = {"channel_base": 512, "channel_max": 32, "num_fp16_res": num_fp16_res, "conv_clamp": 256}
+    G = Generator(16, 2, 16, resolution, 1, {"num_layers": 2}, sizes)
     return G, Discriminator(2, resolution, 1, **sizes)
 
 
@@ -103,26 +100,3 @@ def test_kernels_and_precision_are_not_in_the_state():
     compute.set_precision(G, "bf16")
     compute.set_kernels(G, "reference")
     assert set(G.state_dict()) == names
-
-
-class TestResolvePrecision:
-    @pytest.mark.parametrize("name", ["fp32", "bf16"])
-    def test_a_named_one_is_taken(self, name):
-        assert compute.resolve_precision(name, CPU) == name
-
-    def test_float16_needs_cuda(self):
-        with pytest.raises(UserError, match="--precision fp16 needs a CUDA device, this is cpu: use bf16 or fp32"):
-            compute.resolve_precision("fp16", CPU)
-
-    @pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
-    def test_auto_on_a_cpu(self, monkeypatch, fast, expected):
-        monkeypatch.setattr(compute, "cpu_has_fast_bf16", lambda: fast)
-        assert compute.resolve_precision("auto", CPU) == expected
-
-    @pytest.mark.parametrize(("capability", "expected"), [((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
-    def test_auto_on_cuda(self, monkeypatch, capability, expected):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-        assert compute.resolve_precision("auto", CUDA) == expected
-
-    def test_the_question_about_this_cpu_has_an_answer(self):
-        assert compute.cpu_has_fast_bf16() in (True, False)

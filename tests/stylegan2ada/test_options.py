@@ -2,6 +2,7 @@
 
 import pytest
 
+from stylegan2ada import devices
 from stylegan2ada.config import DataConfig, TrainingConfig
 from stylegan2ada.errors import UserError
 from stylegan2ada.options import RunOptions, resolve_config
@@ -60,9 +61,31 @@ def test_transfer_adapts_faster_and_has_no_ramp():
     assert (config.augment.ada_kimg, config.ema_rampup, config.resume) == (100, None, "net.safetensors")
 
 
-def test_fp32():
-    config = resolved(fp32=True)
-    assert (config.network.num_fp16_res, config.network.conv_clamp) == (0, None)
+@pytest.mark.parametrize("given", [{"fp32": True}, {"precision": "fp32"}, {"fp32": True, "precision": "fp32"}], ids=str)
+def test_fp32(given):
+    config = resolved(**given)
+    assert (config.network.num_fp16_res, config.network.conv_clamp, config.precision) == (0, None, "fp32")
+
+
+def test_the_network_does_not_depend_on_the_machine(monkeypatch):
+    """`auto` may find float32 or bfloat16: the clamp of official mixed precision is there with both."""
+    found = set()
+    for fast in (False, True):
+        monkeypatch.setattr(devices, "cpu_has_fast_bf16", lambda fast=fast: fast)
+        config = resolved()
+        found.add(config.precision)
+        assert (config.network.num_fp16_res, config.network.conv_clamp) == (4, 256)
+    assert found == {"fp32", "bf16"}
+
+
+def test_fp32_against_another_precision():
+    with pytest.raises(UserError, match="--fp32=1 and --precision=bf16 contradict each other"):
+        resolved(fp32=True, precision="bf16")
+
+
+def test_kernels():
+    assert resolved().kernels == "auto"
+    assert resolved(kernels="reference").kernels == "reference"
 
 
 def test_what_is_given_wins_over_the_configuration():
