@@ -126,7 +126,8 @@ SPINEGAN_HD A as_stored(A number) {
 // Along one axis, with u = the image with up-1 zeros after each pixel:  y[o] = sum_t f[t] u[o*down - pad + t].
 // The filter is a correlation: who calls has flipped it and multiplied it by the gain.
 
-/// The part of the sum that is not zero: taps tap, tap+up, ... meet pixels pixel, pixel+1, ..., `count` of them (or 0).
+/// The part of the sum that is not zero: taps tap, tap+up, ... meet pixels pixel, pixel+1, ..., `count` of them; all 0
+/// where no tap meets a pixel.
 struct Window {
     int tap, pixel, count;
 };
@@ -137,7 +138,7 @@ SPINEGAN_HD Window window(int output, int up, int down, int pad, int taps, int p
     const int tap = pixel * up - start;
     int count = tap < taps ? (taps - 1 - tap) / up + 1 : 0;
     if (count > pixels - pixel) count = pixels - pixel;
-    return {tap, pixel, count > 0 ? count : 0};
+    return count > 0 ? Window{tap, pixel, count} : Window{0, 0, 0};
 }
 
 /// One output (of V neighbours). x: the pixel (rows.pixel, columns.pixel); row, column: offsets between pixels;
