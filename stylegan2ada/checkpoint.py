@@ -5,6 +5,7 @@ Nothing in a snapshot is ever executed.
 
 import json
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,55 @@ def make_discriminator(config: TrainingConfig) -> Discriminator:
 
 def save_snapshot(path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float) -> None:
     """Writes the modules named in PARTS, atomically."""
-    tensors = {
-        f"{part}/{name}": tensor.detach().cpu().contiguous()
+    _write(path, _copies(modules), config, kimg)
+
+
+class SnapshotWriter:
+    """`save_snapshot` in a thread of its own: training waits for the copy of the networks, not for the disk.
+
+    One file is written at a time. An error in writing is raised by the next call of any method.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+        self._writing: Future | None = None
+
+    def save(
+        self, path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float
+    ) -> None:
+        """Takes a copy and begins to write it; waits for the file before this one."""
+        self.wait()
+        self._writing = self._thread.submit(_write, path, _copies(modules), config, kimg)
+
+    def check(self) -> None:
+        """Raises the error of a file that could not be written; does not wait."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the last file is on disk, whole, under its name."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def close(self) -> None:
+        """Waits, and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+
+def _copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    """Of the modules named in PARTS, in the CPU's memory and nobody else's: training goes on changing them."""
+    return {
+        f"{part}/{name}": tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for part in PARTS
         for name, tensor in modules[part].state_dict().items()
     }
+
+
+def _write(path: str | os.PathLike, tensors: dict[str, torch.Tensor], config: TrainingConfig, kimg: float) -> None:
     header = {"format": FORMAT, "kimg": kimg, "config": config.to_dict()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})

@@ -1,7 +1,11 @@
-"""Endless batches out of a dataset: whole sets in memory where they are small, worker processes otherwise."""
+"""Endless batches out of a dataset: whole sets in memory where they are small, worker processes otherwise.
+
+A CUDA device never waits for them: small sets lie on the device, of others the next batch is copied meanwhile.
+"""
 
 import contextlib
 import itertools
+import math
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +18,8 @@ from .dataset import EndlessSampler, ImageDataset
 from .errors import UserError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+DEVICE_SHARE = 16  # of a device's memory, the part that a data set may take up
 
 
 def endless_batches(
@@ -31,7 +37,8 @@ def endless_batches(
 
     Their order is that of `EndlessSampler`, whatever the way of reading; the global random state is left alone.
     A set that takes at most `memory_limit_bytes` when decoded is decoded here and now: a broken image then shows
-    before training, and no batch is ever waited for. `close()` on the result ends the worker processes.
+    before training, and no batch is ever waited for. On a CUDA device it lies in the device's memory, where it takes at
+    most 1/16 of that. `close()` on the result ends the worker processes.
 
     Args:
         batch_size: images per batch of this process.
@@ -44,11 +51,12 @@ def endless_batches(
         raise UserError(f"{num_workers} data loading workers are impossible: choose 0 or more")
     device = torch.device(device)
     sampler = EndlessSampler(len(dataset), seed, rank=rank, world_size=world_size, start=start)
-    if decoded_bytes(dataset) <= memory_limit_bytes:
-        batches = _batches_in_memory(*_decode_all(dataset, num_workers), sampler, batch_size)
-    else:
-        batches = _batches_from_workers(dataset, sampler, batch_size, num_workers)
-    return _on_device(batches, device)
+    if decoded_bytes(dataset) > memory_limit_bytes:
+        return _copied_ahead(_batches_from_workers(dataset, sampler, batch_size, num_workers), device)
+    pixels, labels = _decode_all(dataset, num_workers)
+    if decoded_bytes(dataset) > _device_limit_bytes(device):
+        return _copied_ahead(_batches_in_memory(pixels, labels, sampler, batch_size), device)
+    return _batches_in_memory(pixels.to(device), labels.to(device), sampler, batch_size)
 
 
 def decoded_bytes(dataset: ImageDataset) -> int:
@@ -70,12 +78,19 @@ def _decode_all(dataset: ImageDataset, num_threads: int) -> Batch:
     return torch.from_numpy(pixels), torch.from_numpy(dataset.labels)
 
 
+def _device_limit_bytes(device: torch.device) -> float:
+    if device.type != "cuda":
+        return math.inf
+    return torch.cuda.get_device_properties(device).total_memory / DEVICE_SHARE
+
+
 def _batches_in_memory(
     pixels: torch.Tensor, labels: torch.Tensor, sampler: EndlessSampler, batch_size: int
 ) -> Iterator[Batch]:
+    """Batches out of all pixels and labels, on the device where these are."""
     for indices in _IndexBatches(sampler, batch_size):
-        chosen = torch.tensor(indices)
-        yield pixels[chosen], labels[chosen]
+        chosen = _without_waiting(torch.tensor(indices), pixels.device)
+        yield pixels.index_select(0, chosen), labels.index_select(0, chosen)
 
 
 def _batches_from_workers(
@@ -96,12 +111,31 @@ def _batches_from_workers(
         yield pixels, labels
 
 
-def _on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """The same batches on `device`. To a CUDA device the next one is copied while the network works on the last."""
     with contextlib.closing(batches):
-        for pixels, labels in batches:
-            if device.type == "cuda":  # from pinned memory the copy overlaps with computation
-                pixels, labels = pixels.pin_memory(), labels.pin_memory()
-            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        if device.type != "cuda":
+            yield from batches
+            return
+        stream = torch.cuda.Stream(device)
+        upcoming = _copied_on(stream, next(batches))
+        while True:
+            torch.cuda.current_stream(device).wait_stream(stream)
+            ready, upcoming = upcoming, _copied_on(stream, next(batches))
+            yield ready
+
+
+def _copied_on(stream: torch.cuda.Stream, batch: Batch) -> Batch:
+    """A copy made on `stream`, after all work so far: that may still read what the copy's memory held before."""
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
+    with torch.cuda.stream(stream):
+        pixels, labels = batch
+        return _without_waiting(pixels, stream.device), _without_waiting(labels, stream.device)
+
+
+def _without_waiting(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor`, of the CPU, on `device`: by way of pinned memory, from where a copy goes on by itself."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class _IndexBatches(torch.utils.data.Sampler[list[int]]):

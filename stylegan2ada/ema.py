@@ -14,8 +14,12 @@ def ema_decay(batch_size: int, images_seen: int, ema_kimg: float, rampup: float 
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average = decay * average + (1 - decay) * network; buffers are copied."""
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
-    for slow, fast in zip(average.buffers(), network.buffers(), strict=True):
-        slow.copy_(fast)
+    """average = decay * average + (1 - decay) * network; buffers are copied. On a GPU, a few launches for all."""
+    pairs = list(zip(average.parameters(), network.parameters(), strict=True))
+    if pairs:
+        slow, fast = map(list, zip(*pairs, strict=True))
+        torch._foreach_lerp_(slow, fast, 1 - decay)
+    pairs = list(zip(average.buffers(), network.buffers(), strict=True))
+    if pairs:
+        slow, fast = map(list, zip(*pairs, strict=True))
+        torch._foreach_copy_(slow, fast)

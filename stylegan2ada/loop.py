@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ import torch
 
 from .ada import AdaController
 from .augment import AugmentPipe, make_augment_pipe
-from .checkpoint import PARTS, make_discriminator, make_generator, read_snapshot, save_snapshot
+from .checkpoint import PARTS, SnapshotWriter, make_discriminator, make_generator, read_snapshot
 from .compute import set_kernels, set_precision
 from .config import TrainingConfig
+from .cuda_graphs import CudaBackend, CudaGraphs, run_eagerly
 from .data_loader import endless_batches
 from .dataset import ImageDataset
 from .discriminator import Discriminator
@@ -25,9 +25,9 @@ from .generator import Generator
 from .grids import FakeGrid, save_real_grid
 from .images import to_model_range
 from .optimizer_steps import SkippingSteps
-from .progress import ProgressLine, format_duration
+from .progress import ProgressLine
 from .run_folder import RunLog, write_options
-from .stats import RunningMeans, StatsWriter
+from .stats import RunningMeans, StatsWriter, TickClock, tick_text
 from .transfer import copy_matching
 from .updates import (
     EAGER,
@@ -41,7 +41,6 @@ from .updates import (
     Report,
 )
 
-SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
 TOLERATED_SKIPS = {"fp16": 9}  # steps of a phase in a row, by precision
 RealBatches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
@@ -161,7 +160,7 @@ def _choose_execution(
         return EAGER, EAGER, None
     skips = SkippingSteps(TOLERATED_SKIPS.get(config.precision, 0))
     eager = Execution(run_eagerly, skips)
-    if not config.cuda_graphs:
+    if not getattr(config, "cuda_graphs", True):
         return eager, eager, skips
     graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
     unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
@@ -187,7 +186,7 @@ class _Recorder:
         self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
         self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
         self._stats, self._means, self._snapshots = StatsWriter(run_dir), RunningMeans(), SnapshotWriter()
-        self._clock = _TickClock()
+        self._clock = TickClock()
         self._ticks = self._ticks_at_snapshot = 0
 
     def __enter__(self) -> "_Recorder":
@@ -208,7 +207,7 @@ class _Recorder:
         line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
         line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
         self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
-        self._log(_tick_text(line))
+        self._log(tick_text(line))
         if self._config.augment.mode == "ada" and p >= 1:
             self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
 
@@ -263,39 +262,3 @@ def _set_backend_flags(config: TrainingConfig, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = config.cudnn_benchmark
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
         torch.backends.cudnn.allow_tf32 = config.allow_tf32
-
-
-class _TickClock:
-    """Times the ticks; time spent in snapshots is left out of the speed."""
-
-    def __init__(self) -> None:
-        self._start = self._tick_start = time.monotonic()
-        self._kimg = 0.0
-
-    def tick(self, means: dict[str, float], tick: int, kimg: float, p: float) -> dict[str, float]:
-        """The tick's line of statistics: its means, and the progress, speed and augmentation."""
-        now = time.monotonic()
-        sec = now - self._tick_start
-        sec_per_kimg = sec / max(kimg - self._kimg, 1e-9)
-        self._tick_start, self._kimg = now, kimg
-        return {
-            **means,
-            "Progress/tick": tick,
-            "Progress/kimg": kimg,
-            "Progress/augment": p,
-            "Timing/total_sec": now - self._start,
-            "Timing/sec_per_tick": sec,
-            "Timing/sec_per_kimg": sec_per_kimg,
-        }
-
-    def skip(self) -> None:
-        self._tick_start = time.monotonic()
-
-
-def _tick_text(line: dict[str, float]) -> str:
-    losses = [f"{name} {line[key]:<6.3f}" for name, key in SHOWN_LOSSES.items() if key in line]
-    return (
-        f"tick {line['Progress/tick']:<4d} kimg {line['Progress/kimg']:<8.1f} "
-        f"time {format_duration(line['Timing/total_sec']):<8s} sec/kimg {line['Timing/sec_per_kimg']:<7.2f} "
-        f"loss {' '.join(losses)} augment {line['Progress/augment']:.3f}"
-    )

@@ -51,12 +51,32 @@ def mixed_latents(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents (N, L, W) with style mixing (StyleGAN, section 3.1), and the unmixed ones (N, W).
 
-    With `probability`, all images of the batch take the layers from one random cutoff on from a second latent.
+    With `probability`, all images of the batch take the layers from one random cutoff on from a second latent. Only a
+    CPU saves the work for one that is not used: elsewhere reading the draw would make the host wait for the device.
     """
     w = mapping.map(z, c)
     ws = w[:, None].expand(-1, mapping.num_ws, -1)
-    if probability > 0 and mapping.num_ws > 1 and torch.rand([]).item() < probability:
-        cutoff = int(torch.randint(1, mapping.num_ws, []).item())
-        second = mapping.map(torch.randn_like(z), c)[:, None].expand(-1, mapping.num_ws - cutoff, -1)
-        ws = torch.cat([ws[:, :cutoff], second], dim=1)
+    if probability > 0 and mapping.num_ws > 1:
+        mix = _mix_if_drawn if z.device.type == "cpu" else _mix_by_mask
+        ws = mix(mapping, ws, z, c, probability)
     return ws, w
+
+
+def _mix_if_drawn(
+    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float
+) -> torch.Tensor:
+    if torch.rand([]).item() >= probability:
+        return ws
+    cutoff = int(torch.randint(1, mapping.num_ws, []).item())
+    second = mapping.map(torch.randn_like(z), c)[:, None].expand(-1, mapping.num_ws - cutoff, -1)
+    return torch.cat([ws[:, :cutoff], second], dim=1)
+
+
+def _mix_by_mask(
+    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float
+) -> torch.Tensor:
+    """The same with draws that stay on the device: a cutoff behind the last layer mixes nothing."""
+    mixes = torch.rand([], device=z.device) < probability
+    cutoff = torch.where(mixes, torch.randint(1, mapping.num_ws, [], device=z.device), mapping.num_ws)
+    second = mapping.map(torch.randn_like(z), c)[:, None]
+    return torch.where(torch.arange(mapping.num_ws, device=z.device)[:, None] < cutoff, ws, second)

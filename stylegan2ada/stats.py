@@ -1,11 +1,17 @@
-"""Statistics of a run: means per tick, stats.jsonl and TensorBoard."""
+"""Statistics of a run: means per tick, their time, stats.jsonl and TensorBoard."""
 
 import json
+import math
 import time
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
+
+from .errors import NonFiniteError
+from .progress import format_duration
+
+SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
 
 
 class RunningMeans:
@@ -36,8 +42,16 @@ class StatsWriter:
         self._jsonl = open(run_dir / "stats.jsonl", "a", encoding="utf-8")
         self._events = SummaryWriter(run_dir)
 
-    def write(self, means: dict[str, float], step_kimg: float) -> None:
-        line = {**means, "timestamp": time.time()}
+    def write(self, means: dict[str, float], step_kimg: float, tolerate_non_finite: bool = False) -> None:
+        """JSON knows neither NaN nor Inf: where they are tolerated, as null.
+
+        Raises:
+            NonFiniteError: a value is not finite; names all such.
+        """
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad and not tolerate_non_finite:
+            raise NonFiniteError(f"statistics at {step_kimg:.1f} kimg: the mean of {', '.join(bad)} is not finite")
+        line = {**means, **dict.fromkeys(bad), "timestamp": time.time()}
         self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
         self._jsonl.flush()
         for name, value in means.items():
@@ -47,3 +61,40 @@ class StatsWriter:
     def close(self) -> None:
         self._jsonl.close()
         self._events.close()
+
+
+class TickClock:
+    """Times the ticks; time spent in snapshots is left out of the speed."""
+
+    def __init__(self) -> None:
+        self._start = self._tick_start = time.monotonic()
+        self._kimg = 0.0
+
+    def tick(self, means: dict[str, float], tick: int, kimg: float, p: float) -> dict[str, float]:
+        """The tick's line of statistics: its means, and the progress, speed and augmentation."""
+        now = time.monotonic()
+        sec = now - self._tick_start
+        sec_per_kimg = sec / max(kimg - self._kimg, 1e-9)
+        self._tick_start, self._kimg = now, kimg
+        return {
+            **means,
+            "Progress/tick": tick,
+            "Progress/kimg": kimg,
+            "Progress/augment": p,
+            "Timing/total_sec": now - self._start,
+            "Timing/sec_per_tick": sec,
+            "Timing/sec_per_kimg": sec_per_kimg,
+        }
+
+    def skip(self) -> None:
+        self._tick_start = time.monotonic()
+
+
+def tick_text(line: dict[str, float]) -> str:
+    """A tick's statistics as one line of the log."""
+    losses = [f"{name} {line[key]:<6.3f}" for name, key in SHOWN_LOSSES.items() if key in line]
+    return (
+        f"tick {line['Progress/tick']:<4d} kimg {line['Progress/kimg']:<8.1f} "
+        f"time {format_duration(line['Timing/total_sec']):<8s} sec/kimg {line['Timing/sec_per_kimg']:<7.2f} "
+        f"loss {' '.join(losses)} augment {line['Progress/augment']:.3f}"
+    )

@@ -1,6 +1,7 @@
 """One optimiser step for the generator and one for the discriminator, with their lazy regularisers.
 
-Both return what they saw as `{name: values}` for the statistics, and refuse to step on a NaN or Inf.
+Both return what they saw as `{name: values}` for the statistics, and do not step on a NaN or Inf. Their phases (a loss
+or regulariser with its optimiser step) read nothing back from the device, so that CUDA can run ahead and record them.
 Legend: N images, K label size.
 """
 
@@ -13,9 +14,10 @@ from torch import nn
 
 from . import losses
 from .config import LossConfig, OptimizerConfig
+from .cuda_graphs import RunPhase, run_eagerly
 from .discriminator import Discriminator
-from .errors import NonFiniteError
 from .generator import Generator
+from .optimizer_steps import OptimizerStep, make_optimizer, optimizer_step
 
 Report = dict[str, torch.Tensor]
 AugmentFn = Callable[[torch.Tensor], torch.Tensor]
@@ -33,17 +35,27 @@ class GeneratorTerm(NamedTuple):
     function: TermFn
 
 
+class Execution(NamedTuple):
+    """How the phases of a step run: the defaults do for every device, see `loop` for what is faster on CUDA."""
+
+    run_phase: RunPhase = run_eagerly
+    optimizer_step: OptimizerStep = optimizer_step
+
+
+EAGER = Execution()
+
+
 class FakeSampler:
     """Draws latents from a unit normal and labels from those of the training set, as the paper does."""
 
     def __init__(self, G: Generator, labels: torch.Tensor, style_mixing_prob: float, device: torch.device):
         """labels: (images, K), the training set's."""
-        self._G, self._labels, self._mixing, self._device = G, labels, style_mixing_prob, device
+        self._G, self._labels, self._mixing, self._device = G, labels.to(device), style_mixing_prob, device
 
     def draw_ws(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (count, L, W), with the graph of the mapping network, and labels (count, K); moves the mean of W."""
         z = torch.randn([count, self._G.z_dim], device=self._device)
-        c = self._labels[torch.randint(len(self._labels), [count])].to(self._device)
+        c = self._labels[torch.randint(len(self._labels), [count], device=self._device)]
         ws, w = losses.mixed_latents(self._G.mapping, z, c, self._mixing)
         self._G.mapping.update_average(w)
         return ws, c
@@ -89,6 +101,7 @@ class GeneratorUpdate:
         loss: LossConfig,
         optimizer: OptimizerConfig,
         terms: Sequence[GeneratorTerm] = (),
+        execution: Execution = EAGER,
     ):
         self._G, self._D, self._augment, self._fakes, self._loss = G, D, augment, fakes, loss
         self._batch_size = batch_size
@@ -96,12 +109,13 @@ class GeneratorUpdate:
         self._optimizer = make_optimizer(G, optimizer, loss.pl_interval)
         self._pl_mean = torch.zeros([], device=next(G.parameters()).device)
         self._steps = 0
+        self._run, self._descend = execution
 
     def step(self) -> Report:
         with frozen(self._D):
-            report = self._main()
+            report = self._run("generator loss", self._main)
         if self._loss.pl_weight and self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
-            report |= self._regularize()
+            report |= self._run("path length regularisation", self._regularize)
         self._steps += 1
         return report
 
@@ -118,8 +132,8 @@ class GeneratorUpdate:
                 raise ValueError(f"generator term {term.name!r} returned shape {shapes}: one loss per image")
             report[f"Loss/G/{term.name}"] = value
             loss = loss + term.weight * value
-        optimizer_step(self._optimizer, loss.mean(), self._G, "generator loss")
-        return report
+        self._descend(self._optimizer, loss.mean(), self._G, "generator loss")
+        return _detached(report)
 
     def _regularize(self) -> Report:
         ws, _ = self._fakes.draw_ws(max(self._batch_size // self._loss.pl_batch_shrink, 1))
@@ -128,9 +142,10 @@ class GeneratorUpdate:
         pl_mean = self._pl_mean.lerp(lengths.mean(), self._loss.pl_decay)
         penalty = (lengths - pl_mean).square()
         loss = penalty.mean() * (self._loss.pl_weight * self._loss.pl_interval)
-        self._pl_mean.copy_(pl_mean.detach())
-        optimizer_step(self._optimizer, loss, self._G, "path length regularisation")
-        return {"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty}
+        good = pl_mean.detach().isfinite()  # a step that is left out must not spoil all later ones through the mean
+        self._pl_mean.copy_(torch.where(good, pl_mean.detach(), self._pl_mean))
+        self._descend(self._optimizer, loss, self._G, "path length regularisation")
+        return _detached({"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty})
 
     def state_dict(self) -> dict:
         return {"optimizer": self._optimizer.state_dict(), "pl_mean": self._pl_mean, "steps": self._steps}
@@ -154,34 +169,42 @@ class PlainDiscriminatorUpdate:
         real_batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
         loss: LossConfig,
         optimizer: OptimizerConfig,
+        execution: Execution = EAGER,
     ):
         """real_batches yields images (N,C,H,W) in [-1,1] and labels (N,K), on D's device; N may vary."""
         self._D, self._augment, self._real_batches, self._loss = D, augment, real_batches, loss
         self._optimizer = make_optimizer(D, optimizer, loss.r1_interval)
         self._steps = 0
+        self._run, self._descend = execution
 
     def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep:
         images, c = next(self._real_batches)
-        report, logits = self._main(images, c, *draw_fakes(len(images)))
+        report = self._run(
+            "discriminator loss", lambda images, c: self._main(images, c, *draw_fakes(len(images))), images, c
+        )
+        logits = report["Loss/scores/real"]
         if self._loss.r1_gamma and self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
-            report |= self._regularize(images, c)
+            report |= self._run("R1 regularisation", self._regularize, images, c)
         self._steps += 1
-        return DiscriminatorStep(len(images), logits.detach(), report)
+        return DiscriminatorStep(len(images), logits, report)
 
-    def _main(self, images, c, fake_images, fake_c) -> tuple[Report, torch.Tensor]:
-        fake_logits = self._D(self._augment(fake_images), fake_c)
-        real_logits = self._D(self._augment(images), c)
+    def _main(self, images, c, fake_images, fake_c) -> Report:
+        """One pass of D for fakes and reals, whose minibatch statistics stay apart: rounding may differ from that of
+        two passes."""
+        fake_images, images = self._augment(fake_images), self._augment(images)
+        logits = self._D(torch.cat([fake_images, images]), torch.cat([fake_c, c]), num_batches=2)
+        fake_logits, real_logits = logits.split(len(images))
         loss = losses.fake_loss(fake_logits).mean() + losses.real_loss(real_logits).mean()
-        optimizer_step(self._optimizer, loss, self._D, "discriminator loss")
-        report = {"Loss/D/loss": loss, "Loss/scores/real": real_logits, "Loss/signs/real": real_logits.sign()}
-        return report, real_logits
+        self._descend(self._optimizer, loss, self._D, "discriminator loss")
+        signs = real_logits.sign()
+        return _detached({"Loss/D/loss": loss, "Loss/scores/real": real_logits, "Loss/signs/real": signs})
 
     def _regularize(self, images: torch.Tensor, c: torch.Tensor) -> Report:
         images = images.detach().requires_grad_(True)
         penalty = losses.r1_penalty(images, self._D(self._augment(images), c))
         loss = penalty.mean() * (self._loss.r1_gamma / 2 * self._loss.r1_interval)
-        optimizer_step(self._optimizer, loss, self._D, "R1 regularisation")
-        return {"Loss/D/r1_penalty": penalty}
+        self._descend(self._optimizer, loss, self._D, "R1 regularisation")
+        return _detached({"Loss/D/r1_penalty": penalty})
 
     def state_dict(self) -> dict:
         return {"optimizer": self._optimizer.state_dict(), "steps": self._steps}
@@ -203,26 +226,6 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: int) -> torch.optim.Adam:
-    """Adam, corrected for the extra step of a lazy regulariser every `lazy_interval` steps (StyleGAN2, app. B)."""
-    ratio = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    betas = (config.beta1**ratio, config.beta2**ratio)
-    return torch.optim.Adam(parameters, lr=config.learning_rate * ratio, betas=betas, eps=config.eps, fused=True)
-
-
-def optimizer_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str) -> None:
-    """Backward and step; raises NonFiniteError before the weights are touched when a loss or gradient is not finite."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for parameter in optimizer.param_groups[0]["params"]:
-        if parameter.grad is None:  # a regulariser does not reach every one; Adam's averages move on all the same
-            parameter.grad = torch.zeros_like(parameter)
-    named = [(name, p.grad) for name, p in network.named_parameters() if p.grad is not None]
-    total = torch.nn.utils.get_total_norm([grad for _, grad in named])
-    if not torch.isfinite(total + loss.detach()):
-        bad = [name for name, grad in named if not torch.isfinite(grad).all()]
-        alone = "the norm of the gradient" if torch.isfinite(loss) else "the loss"
-        where = f"the gradient of {', '.join(bad[:3])}" if bad else alone
-        raise NonFiniteError(f"{phase}: {where} is not finite")
-    optimizer.step()
+def _detached(report: Report) -> Report:
+    """Without graph: one that is kept alive until the next step would cost memory, and spoil the recording of it."""
+    return {name: value.detach() for name, value in report.items()}

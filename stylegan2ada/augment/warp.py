@@ -17,10 +17,27 @@ FILTER_SHIFT_PX = -0.25
 
 
 def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    """Moves image i (of (N, C, H, W)) by the affine map whose inverse is `inverse` (N, 3, 3); `taps`: even length."""
+    """Moves image i (of (N, C, H, W)) by the affine map whose inverse is `inverse` (N, 3, 3); `taps`: even length.
+
+    The images are padded as far as the maps look on the CPU, and as far as one reflection goes elsewhere: tensors whose
+    size depends on the draws would make the host wait for the device, and could be part of no CUDA graph. Both give the
+    same samples, up to rounding.
+    """
     height, width = images.shape[2:]
-    reach = len(taps) // 4  # px of the output that the downsampling filter sees beyond the border
-    left, right, top, bottom = padding_px(inverse, height, width, 2 * reach)
+    if images.device.type == "cpu":
+        padding = padding_px(inverse, height, width, 2 * _reach_px(taps))
+    else:
+        padding = (width - 1, width - 1, height - 1, height - 1)
+    return warp_padded(images, inverse, taps, padding)
+
+
+def warp_padded(
+    images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor, padding: tuple[int, int, int, int]
+) -> torch.Tensor:
+    """`warp` with the padding given: px (left, right, top, bottom), each less than the size of the image."""
+    height, width = images.shape[2:]
+    reach = _reach_px(taps)
+    left, right, top, bottom = padding
     images = F.pad(images, [left, right, top, bottom], mode="reflect")
     center = ((left - right) / 2, (top - bottom) / 2)
 
@@ -32,6 +49,11 @@ def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor) -> tor
     crop = even - 1 - 2 * reach
     planes = upfirdn2d(_planes(images), taps, down=2, padding=crop, flip_filter=True)
     return _images(planes, len(images))
+
+
+def _reach_px(taps: torch.Tensor) -> int:
+    """How far beyond the border of the output the downsampling filter sees."""
+    return len(taps) // 4
 
 
 def _planes(images: torch.Tensor) -> torch.Tensor:
@@ -46,7 +68,7 @@ def _images(planes: torch.Tensor, batch: int) -> torch.Tensor:
 def padding_px(inverse: torch.Tensor, height: int, width: int, extra: int) -> tuple[int, int, int, int]:
     """(left, right, top, bottom): how far beyond the images their warps look, at most one reflection.
 
-    This decides the size of tensors, so it waits for the device: the one such place of the augmentations.
+    This decides the size of tensors, so it would wait for a device other than the CPU.
     """
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = inverse.new_tensor([[-x, -y, 1], [x, -y, 1], [x, y, 1], [-x, y, 1]])

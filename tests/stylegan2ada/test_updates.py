@@ -12,13 +12,15 @@ from stylegan2ada.config import LossConfig, OptimizerConfig
 from stylegan2ada.discriminator import Discriminator
 from stylegan2ada.errors import NonFiniteError
 from stylegan2ada.generator import Generator
+from stylegan2ada.optimizer_steps import make_optimizer
 from stylegan2ada.updates import (
+    EAGER,
+    Execution,
     FakeSampler,
     GeneratorTerm,
     GeneratorUpdate,
     PlainDiscriminatorUpdate,
     frozen,
-    make_optimizer,
 )
 
 BATCH, RESOLUTION = 4, 8
@@ -29,7 +31,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=0.01)
 class Setup:
     """Tiny networks and the updates on them; the same numbers for the same `seed`."""
 
-    def __init__(self, terms=(), loss=None, seed=0, frozen_layers=0):
+    def __init__(self, terms=(), loss=None, seed=0, frozen_layers=0, execution=EAGER):
         torch.manual_seed(seed)
         sizes = {"channel_base": 64, "channel_max": 4}
         self.loss = loss or LossConfig(r1_gamma=2.0)
@@ -41,8 +43,10 @@ class Setup:
         self.fakes = FakeSampler(self.G, self.labels, self.loss.style_mixing_prob, CPU)
         images = torch.randn(5, BATCH, 1, RESOLUTION, RESOLUTION)
         self.reals = itertools.cycle([(batch, self.labels) for batch in images])
-        self.update_G = GeneratorUpdate(self.G, self.D, _same, self.fakes, BATCH, self.loss, OPTIMIZER, terms)
-        self.update_D = PlainDiscriminatorUpdate(self.D, _same, self.reals, self.loss, OPTIMIZER)
+        self.update_G = GeneratorUpdate(
+            self.G, self.D, _same, self.fakes, BATCH, self.loss, OPTIMIZER, terms, execution
+        )
+        self.update_D = PlainDiscriminatorUpdate(self.D, _same, self.reals, self.loss, OPTIMIZER, execution)
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
@@ -177,15 +181,15 @@ class TestNumbers:
         expected = losses.fake_loss(fake_logits).mean() + losses.real_loss(real_logits).mean()
         torch.testing.assert_close(step.report["Loss/D/loss"].detach(), expected.detach())
 
-    def test_the_regularisers_gradients_are_weighted_by_gamma_and_interval(self, monkeypatch):
+    def test_the_regularisers_gradients_are_weighted_by_gamma_and_interval(self):
         """Dr1 = gamma / 2 * penalty * interval; Gpl = weight * (length - mean)^2 * interval."""
         seen = {}
 
         def record(optimizer, loss, network, phase):
             seen[phase] = loss.item()
 
-        monkeypatch.setattr("stylegan2ada.updates.optimizer_step", record)
-        networks = Setup(loss=LossConfig(r1_gamma=3.0, r1_interval=16, pl_interval=4, pl_weight=2.0))
+        loss = LossConfig(r1_gamma=3.0, r1_interval=16, pl_interval=4, pl_weight=2.0)
+        networks = Setup(loss=loss, execution=Execution(optimizer_step=record))
         report = networks.update_D.step(networks.fakes.draw_images).report
         assert seen["R1 regularisation"] == pytest.approx(report["Loss/D/r1_penalty"].mean().item() * 3 / 2 * 16)
         report = networks.update_G.step()
@@ -228,7 +232,7 @@ class TestNumbers:
         """With an augmentation that halves the image, D's gradient by the image before it is halved."""
         networks, twin = Setup(), Setup()
         networks.update_D._augment = lambda images: images / 2
-        networks.update_D._main = lambda images, *rest: ({}, torch.zeros(len(images), 1))  # leaves D as it was
+        networks.update_D._main = lambda images, *rest: {"Loss/scores/real": torch.zeros(len(images), 1)}  # D stays
         penalty = networks.update_D.step(networks.fakes.draw_images).report["Loss/D/r1_penalty"]
         images, c = next(twin.reals)
         images = images.requires_grad_()
@@ -264,8 +268,8 @@ def plain_training(steps: int) -> Setup:
         with torch.no_grad():
             ws, fake_c = networks.fakes.draw_ws(BATCH)
             fake = G.synthesis(ws)
-        fake_loss = losses.fake_loss(D(fake, fake_c)).mean()
-        descend(adam_D, fake_loss + losses.real_loss(D(images, c)).mean())
+        fake_logits, real_logits = D(torch.cat([fake, images]), torch.cat([fake_c, c]), num_batches=2).chunk(2)
+        descend(adam_D, losses.fake_loss(fake_logits).mean() + losses.real_loss(real_logits).mean())
         if step % loss.r1_interval == 0:
             images = images.detach().requires_grad_()
             penalty = losses.r1_penalty(images, D(images, c)).mean()
