@@ -20,6 +20,8 @@ class ClinicalTerm(nn.Module):
         the batch.
     """
 
+    cuda_graph_safe = True  # the same work at every call, nothing read back from the device
+
     def __init__(
         self,
         classifier: SpineClassifier,
