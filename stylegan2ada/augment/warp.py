@@ -21,7 +21,7 @@ def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor) -> tor
 
     The images are padded as far as the maps look on the CPU, and as far as one reflection goes elsewhere: tensors whose
     size depends on the draws would make the host wait for the device, and could be part of no CUDA graph. Both give the
-    same samples, up to rounding.
+    same samples to 5e-4: at the rim of the smaller padding the smallest tap of the filter is missing.
     """
     height, width = images.shape[2:]
     if images.device.type == "cpu":

@@ -1,7 +1,9 @@
 """Snapshots: exact round trips, and one clear line for every file that is none of ours."""
 
+import concurrent.futures
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,15 @@ import torch
 
 from stylegan2ada import load
 from stylegan2ada.augment import make_augment_pipe
-from stylegan2ada.checkpoint import FORMAT, HEADER_KEY, make_discriminator, make_generator, read_snapshot, save_snapshot
+from stylegan2ada.checkpoint import (
+    FORMAT,
+    HEADER_KEY,
+    SnapshotWriter,
+    make_discriminator,
+    make_generator,
+    read_snapshot,
+    save_snapshot,
+)
 from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
 from stylegan2ada.errors import UserError
 from stylegan2ada.transfer import copy_matching
@@ -244,6 +254,73 @@ class TestSaving:
             save_snapshot(snapshot, modules(seed=1), CONFIG, 6.0)
         assert [path.name for path in snapshot.parent.iterdir()] == [snapshot.name]
         assert snapshot.read_bytes() == before
+
+
+class TestSnapshotWriter:
+    @pytest.fixture
+    def gate(self, monkeypatch) -> threading.Event:
+        """Files are written once this is set."""
+        gate, write = threading.Event(), safetensors.torch.save_file
+
+        def wait_and_write(tensors, path, metadata):
+            assert gate.wait(20)
+            write(tensors, path, metadata)
+
+        monkeypatch.setattr(safetensors.torch, "save_file", wait_and_write)
+        return gate
+
+    def test_writes_what_the_networks_were_while_training_goes_on(self, tmp_path, snapshot, gate):
+        writer, path, changing = SnapshotWriter(), tmp_path / "later.safetensors", modules()
+        writer.save(path, changing, CONFIG, 5.0)
+        with torch.no_grad():
+            for module in changing.values():
+                for tensor in (*module.parameters(), *module.buffers()):
+                    tensor.fill_(7)
+        assert not path.exists()
+        gate.set()
+        writer.wait()
+        assert path.read_bytes() == snapshot.read_bytes()
+        writer.close()
+
+    def test_one_file_after_the_other(self, tmp_path, gate):
+        writer, paths = SnapshotWriter(), [tmp_path / f"{index}.safetensors" for index in range(2)]
+        writer.save(paths[0], modules(), CONFIG, 1.0)
+        gate.set()
+        writer.save(paths[1], modules(), CONFIG, 2.0)
+        assert paths[0].exists()
+        writer.close()
+        assert load(paths[1]).kimg == 2
+
+    def test_close_waits(self, tmp_path, gate):
+        writer, path = SnapshotWriter(), tmp_path / "last.safetensors"
+        writer.save(path, modules(), CONFIG, 1.0)
+        threading.Timer(0.2, gate.set).start()
+        writer.close()
+        assert load(path).kimg == 1
+
+    @pytest.mark.parametrize("how", ["wait", "check", "close", "save"])
+    def test_a_full_disk_is_told_once_and_leaves_nothing(self, tmp_path, monkeypatch, how):
+        def fail(tensors, path, metadata):
+            Path(path).write_bytes(b"half")
+            raise OSError("disk full")
+
+        monkeypatch.setattr(safetensors.torch, "save_file", fail)
+        writer = SnapshotWriter()
+        writer.save(tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
+        concurrent.futures.wait([writer._writing])
+        arguments = (tmp_path / "next.safetensors", modules(), CONFIG, 2.0) if how == "save" else ()
+        with pytest.raises(OSError, match="disk full"):
+            getattr(writer, how)(*arguments)
+        assert list(tmp_path.iterdir()) == []
+        writer.close()
+
+    def test_check_does_not_wait(self, tmp_path, gate):
+        writer = SnapshotWriter()
+        writer.check()
+        writer.save(tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
+        writer.check()
+        gate.set()
+        writer.close()
 
 
 class TestTransfer:

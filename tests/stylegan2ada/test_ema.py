@@ -53,3 +53,14 @@ def test_the_network_stays_and_no_graph_is_kept():
 def test_networks_of_different_shape_raise():
     with pytest.raises(ValueError, match="shorter"):
         update_ema(normed(1), nn.Linear(2, 2), 0.5)
+
+
+def test_equals_one_lerp_per_parameter_bit_for_bit():
+    average = nn.Sequential(nn.Linear(7, 9), nn.BatchNorm1d(9))
+    network, expected = copy.deepcopy(average), copy.deepcopy(average)
+    for tensor in network.parameters():
+        tensor.data.normal_()
+    for ours, theirs in zip(expected.parameters(), network.parameters(), strict=True):
+        ours.data.lerp_(theirs.data, 1 - 0.9977)
+    update_ema(average, network, 0.9977)
+    assert all(torch.equal(a, b) for a, b in zip(average.parameters(), expected.parameters(), strict=True))

@@ -3,15 +3,17 @@
 import dataclasses
 import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+import safetensors.torch
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stylegan2ada import load
+from stylegan2ada import load, loop
 from stylegan2ada.config import (
     AugmentConfig,
     DataConfig,
@@ -21,12 +23,14 @@ from stylegan2ada.config import (
     TrainingConfig,
     config_from_dict,
 )
+from stylegan2ada.cuda_graphs import CudaGraphs, run_eagerly
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.loop import SnapshotEvent, plain_update, train
+from stylegan2ada.optimizer_steps import SkippingSteps
 from stylegan2ada.run_folder import create_run_folder, run_folder
-from stylegan2ada.updates import DiscriminatorStep, GeneratorTerm, PlainDiscriminatorUpdate
+from stylegan2ada.updates import EAGER, DiscriminatorStep, Execution, GeneratorTerm, PlainDiscriminatorUpdate
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -305,6 +309,108 @@ class TestNonFinite:
         with pytest.raises(NonFiniteError, match=r"step 0 .*: discriminator loss: the gradient of b16\."):
             run(settings(dataset), dataset, tmp_path / "run", make_update=make_update)
         assert not list((tmp_path / "run").glob("network-snapshot-*"))
+
+
+class TestSnapshotsInTheBackground:
+    def test_a_full_disk_stops_the_run_at_the_next_tick(self, dataset, tmp_path, monkeypatch):
+        def fail(tensors, path, metadata):
+            raise OSError("disk full")
+
+        monkeypatch.setattr(safetensors.torch, "save_file", fail)
+        with pytest.raises(OSError, match="disk full"):
+            run(settings(dataset), dataset, tmp_path / "run")
+        assert len(stats(tmp_path / "run")) < 3
+        assert not list((tmp_path / "run").glob("*network-snapshot*"))
+
+    def test_a_full_disk_at_the_end_is_no_success(self, dataset, tmp_path, monkeypatch):
+        def fail_late(tensors, path, metadata):
+            time.sleep(0.3)
+            raise OSError("disk full")
+
+        monkeypatch.setattr(safetensors.torch, "save_file", fail_late)
+        with pytest.raises(OSError, match="disk full"):
+            run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run")
+
+    def test_the_last_one_is_on_disk_when_the_run_returns(self, dataset, tmp_path, monkeypatch):
+        write = safetensors.torch.save_file
+
+        def write_late(tensors, path, metadata):
+            time.sleep(0.3)
+            write(tensors, path, metadata)
+
+        monkeypatch.setattr(safetensors.torch, "save_file", write_late)
+        assert run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run").is_file()
+
+
+class TestExecution:
+    """Which way the phases run; the backend of CUDA graphs is replaced, since it needs a GPU."""
+
+    @pytest.fixture
+    def choose(self, dataset, monkeypatch):
+        monkeypatch.setattr(loop, "CudaBackend", lambda device: None)
+        self.lines = []
+
+        def choose(device="cuda", terms=(), **changes):
+            return loop._choose_execution(settings(dataset, **changes), torch.device(device), terms, self.lines.append)
+
+        return choose
+
+    def test_a_cpu_looks_before_every_step(self, choose):
+        assert choose("cpu") == (EAGER, EAGER, None)
+
+    def test_cuda_records_all_phases_and_shares_the_counters(self, choose):
+        for_G, for_D, skips = choose()
+        assert for_G is for_D
+        assert isinstance(for_G.run_phase, CudaGraphs)
+        assert for_G.optimizer_step is skips
+
+    @pytest.mark.parametrize(("precision", "tolerated"), [("fp32", 0), ("bf16", 0), ("fp16", 9)])
+    def test_only_float16_may_leave_steps_out(self, choose, precision, tolerated):
+        assert choose(precision=precision)[2]._tolerated == tolerated
+
+    def test_a_term_that_does_not_say_it_is_safe_keeps_the_generator_from_being_recorded(self, choose):
+        for_G, for_D, _ = choose(terms=[GeneratorTerm("mine", 1.0, lambda images, labels: images.mean([1, 2, 3]))])
+        assert for_G.run_phase is run_eagerly
+        assert isinstance(for_D.run_phase, CudaGraphs)
+        (line,) = self.lines
+        assert "the term mine is not marked cuda_graph_safe" in line
+
+    def test_a_term_that_says_so_or_weighs_nothing_does_not(self, choose):
+        def safe(images, labels):
+            return images.mean([1, 2, 3])
+
+        safe.cuda_graph_safe = True
+        terms = [GeneratorTerm("safe", 1.0, safe), GeneratorTerm("off", 0.0, lambda images, labels: 0)]
+        assert isinstance(choose(terms=terms)[0].run_phase, CudaGraphs)
+        assert self.lines == []
+
+
+class TestSkippedSteps:
+    """The way of CUDA on a CPU: bad steps are left out and counted until the tick."""
+
+    def run(self, dataset, folder, monkeypatch, bad_calls, tolerated) -> Path:
+        skips = SkippingSteps(tolerated)
+        execution = Execution(optimizer_step=skips)
+        monkeypatch.setattr(loop, "_choose_execution", lambda *inputs: (execution, execution, skips))
+        calls = itertools.count()
+
+        def now_and_then(images, labels):
+            return images.mean([1, 2, 3]) * (float("nan") if next(calls) in bad_calls else 1.0)
+
+        return run(settings(dataset), dataset, folder, terms=[GeneratorTerm("bad", 1.0, now_and_then)])
+
+    def test_without_tolerance_the_tick_stops_the_run(self, dataset, tmp_path, monkeypatch):
+        with pytest.raises(NonFiniteError, match=r"training stopped at step 3 .*: generator loss: .* in 1 steps"):
+            self.run(dataset, tmp_path / "run", monkeypatch, {1}, tolerated=0)
+        assert not list((tmp_path / "run").glob("network-snapshot*"))
+
+    def test_with_tolerance_they_are_reported_and_the_networks_stay_good(self, dataset, tmp_path, monkeypatch):
+        path = self.run(dataset, tmp_path / "run", monkeypatch, {1, 2, 9}, tolerated=2)
+        lines = stats(path.parent)
+        assert [line["Skipped/generator_loss"] for line in lines] == [2, 0, 1]
+        assert [line["Loss/G/bad"] is None for line in lines] == [True, False, True]
+        assert [line["Skipped/R1_regularisation"] for line in lines] == [0, 0, 0]
+        assert all(value.isfinite().all() for value in tensors(path).values())
 
 
 class TestResume:

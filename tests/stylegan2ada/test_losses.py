@@ -98,3 +98,28 @@ class TestStyleMixing:
         plain = mapping(z, c)
         mixed = sum(not torch.equal(losses.mixed_latents(mapping, z, c, 0.9)[0], plain) for _ in range(400))
         assert 0.9 * 400 == pytest.approx(mixed, abs=4 * math.sqrt(400 * 0.9 * 0.1))
+
+    @pytest.mark.parametrize("probability", [0.5, 1.0])
+    def test_the_way_of_other_devices_gives_the_same_latents_for_the_same_draws(self, mapping, probability):
+        """Bit for bit; it only spends random numbers on a second latent where none is used."""
+        z, c = torch.randn(3, 4), torch.eye(2)[[0, 1, 0]]
+        ws = mapping(z, c)
+        mixed = set()
+        for seed in range(40):
+            by_mask, if_drawn = (
+                mix(mapping, ws, z, c, probability)
+                for mix in (losses._mix_by_mask, losses._mix_if_drawn)
+                if torch.manual_seed(seed)
+            )
+            assert torch.equal(by_mask, if_drawn)
+            mixed.add(not torch.equal(by_mask, ws))
+        assert mixed == ({True} if probability == 1 else {True, False})
+
+    def test_the_way_of_other_devices_has_the_same_gradient(self, mapping):
+        z, c = torch.randn(2, 4), torch.eye(2)
+        gradients = []
+        for mix in (losses._mix_by_mask, losses._mix_if_drawn):
+            torch.manual_seed(3)
+            ws = mix(mapping, mapping(z, c), z, c, 1.0)
+            gradients.append(torch.autograd.grad((ws * torch.arange(60.0).reshape(2, 5, 6)).sum(), mapping.fc0.weight))
+        torch.testing.assert_close(*gradients)
