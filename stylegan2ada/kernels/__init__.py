@@ -10,12 +10,12 @@ import torch
 
 from stylegan2ada.errors import UserError
 
-from . import cpu
+from . import cpu, cuda
 from .unavailable import KernelsUnavailable
 
 CHOICES = ("auto", "fused", "reference")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-LOADERS = {"cpu": lambda device: cpu.load()}  # device type -> implementation; raises KernelsUnavailable
+LOADERS = {"cpu": lambda device: cpu.load(), "cuda": cuda.load}  # by device type; they raise KernelsUnavailable
 
 
 def find(choice: str, device: torch.device, dtype: torch.dtype):

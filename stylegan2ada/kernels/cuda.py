@@ -25,6 +25,8 @@ _ENOUGH_BLOCKS = 1024  # several per multiprocessor of the largest GPU
 
 def load(device: torch.device) -> "CudaKernels":
     """The kernels for a CUDA device, compiled if need be. Raises KernelsUnavailable."""
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        raise KernelsUnavailable("this torch is not built for CUDA, or finds no CUDA device")
     index = torch.cuda.current_device() if device.index is None else device.index
     return _load(index)
 

@@ -130,6 +130,7 @@ def _driver() -> ModuleType:
     nvrtc.bindings()  # which says clearly what is missing
     from cuda.bindings import driver
 
+    # Machine code of a CUDA version needs a driver of at least that version's first release.
     installed, needed = _call(driver, "cuDriverGetVersion") // 1000, nvrtc.version()[0]
     if installed < needed:
         raise KernelsUnavailable(
@@ -147,7 +148,10 @@ def _primary_context(index: int) -> object:
 
 
 def _call(driver: ModuleType, name: str, *arguments: object) -> object:
-    status, *values = getattr(driver, name)(*arguments)
+    try:
+        status, *values = getattr(driver, name)(*arguments)
+    except RuntimeError as error:  # the driver is missing, or too old for the function
+        raise LaunchError(f"{name}: {error}") from error
     if status != driver.CUresult.CUDA_SUCCESS:
         _, text = driver.cuGetErrorString(status)
         raise LaunchError(f"{name}: {text.decode() if text else status}")

@@ -5,11 +5,14 @@ NVRTC is found and called through NVIDIA's `cuda-bindings`; a CUDA build of torc
 
 import functools
 import hashlib
+import importlib.metadata
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+
+import torch
 
 from stylegan2ada.files import write_bytes
 
@@ -39,10 +42,11 @@ def bindings() -> ModuleType:
     try:
         nvrtc.nvrtcVersion()
     except Exception as error:  # the loader of cuda-bindings has errors of its own, by version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        wanted = (torch.version.cuda or "13").partition(".")[0]
         raise KernelsUnavailable(
-            f"cuda-bindings finds no NVRTC library of its CUDA version ({reason}); "
-            "install the cuda-bindings of torch's CUDA version: pip install cuda-bindings==<torch.version.cuda>.*"
+            f"cuda-bindings {_installed_version()} finds no NVRTC library of its CUDA version ({reason}); "
+            f"have both fit torch: pip install 'cuda-bindings=={wanted}.*'"
         ) from error
     return nvrtc
 
@@ -110,6 +114,10 @@ def compile_cached(name: str, source: str, headers: Mapping[str, str], architect
 def cache_dir() -> Path:
     """Where compiled kernels are kept: $SPINEGAN_CACHE/kernels, else ~/.cache/spinegan/kernels."""
     return Path(os.environ.get("SPINEGAN_CACHE") or Path.home() / ".cache" / "spinegan") / "kernels"
+
+
+def _installed_version() -> str:
+    return importlib.metadata.version("cuda-bindings")
 
 
 def _read_cached(path: Path) -> bytes | None:
