@@ -3,11 +3,13 @@
 import itertools
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from stylegan2ada import data_loader
 from stylegan2ada.data_loader import decoded_bytes, endless_batches
 from stylegan2ada.dataset import EndlessSampler, ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
@@ -111,10 +113,31 @@ def test_impossible_options_raise_at_once(dataset, options):
         endless_batches(dataset, **{"batch_size": 3, "seed": 1, **options})
 
 
+def test_the_next_batch_is_copied_before_it_is_asked_for(monkeypatch):
+    """Streams replaced by notes, since they need a GPU: the order stays, and one batch is always under way."""
+    copied, stream = [], SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(data_loader, "_copied_on", lambda stream, batch: copied.append(batch) or batch)
+    batches = data_loader._copied_ahead((number for number in itertools.count()), torch.device("cuda"))
+    for number in range(5):
+        assert next(batches) == number
+        assert copied == list(range(number + 2))
+    batches.close()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("way", [IN_MEMORY, WORKERS])
 def test_cuda_batches_equal_cpu_batches(dataset, way):
     on_gpu, on_cpu = take(dataset, 15, device="cuda", **way), take(dataset, 15, **way)
     assert on_gpu[0].is_cuda
+    assert torch.equal(on_gpu[0].cpu(), on_cpu[0])
+    assert torch.equal(on_gpu[1].cpu(), on_cpu[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_batches_of_a_set_too_large_for_the_device(dataset, monkeypatch):
+    monkeypatch.setattr(data_loader, "_device_limit_bytes", lambda device: 0)
+    on_gpu, on_cpu = take(dataset, 15, device="cuda"), take(dataset, 15)
     assert torch.equal(on_gpu[0].cpu(), on_cpu[0])
     assert torch.equal(on_gpu[1].cpu(), on_cpu[1])
