@@ -6,7 +6,7 @@
 //
 //     window                the taps and pixels of one output of the FIR filter along one axis
 //     fir_window            one output of a FIR filter: any filter, any up, any down
-//     fir_tile              TILE neighbouring outputs of a row; taps, up and down known to the compiler
+//     fir_tile, fir_block   neighbouring outputs of a row, of several rows; taps, up and down known to the compiler
 //     Activation::forward   scaled, noisy, biased x -> result          (the epilogue)
 //     Activation::backward  gradient of the result -> gradient of what the activation was applied to
 //
@@ -154,23 +154,42 @@ SPINEGAN_HD V fir_window(const T* x, Index row, Index column, Window rows, Windo
     return sum;
 }
 
-/// TILE neighbouring outputs of a row, none of which reaches beyond the image's left or right side.
-/// `rows` as for fir_window; FIRST: the `tap` of the first output's window along x; x: that window's first pixel in the
-/// first row of `rows`; f (height, TAPS). Pixels are loaded once for all outputs of the tile.
+/// Adds what one row of taps makes of one row of pixels to TILE neighbouring outputs of a row, none of which reaches
+/// beyond the image's left or right side. FIRST: the `tap` of the first output's window along x; x: that window's first
+/// pixel; f (TAPS): the row of taps. Pixels are loaded once for all outputs of the tile.
 template <int TAPS, int UP, int DOWN, int FIRST, int TILE, class V, class T, class A>
-SPINEGAN_HD void fir_tile(const T* x, Index row, Index column, Window rows, const A* f, int up_y, V (&sum)[TILE]) {
+SPINEGAN_HD void fir_add_row(const T* x, Index column, const A* f, V (&sum)[TILE]) {
     constexpr int pixels = (TAPS - 1 - FIRST + (TILE - 1) * DOWN) / UP + 1;
-    SPINEGAN_UNROLL for (int o = 0; o < TILE; ++o) sum[o] = Lanes<V>::splat(A(0));
-    f += rows.tap * TAPS;
-    for (int i = 0; i < rows.count; ++i, x += row, f += up_y * TAPS) {
-        SPINEGAN_UNROLL for (int j = 0; j < pixels; ++j) {
-            const V pixel = Memory<V, T>::load(x + j * column);
-            SPINEGAN_UNROLL for (int o = 0; o < TILE; ++o) {
-                const int tap = FIRST + j * UP - o * DOWN;
-                if (tap >= 0 && tap < TAPS) sum[o] = sum[o] + Lanes<V>::splat(f[tap]) * pixel;
-            }
+    SPINEGAN_UNROLL for (int j = 0; j < pixels; ++j) {
+        const V pixel = Memory<V, T>::load(x + j * column);
+        SPINEGAN_UNROLL for (int o = 0; o < TILE; ++o) {
+            const int tap = FIRST + j * UP - o * DOWN;
+            if (tap >= 0 && tap < TAPS) sum[o] = sum[o] + Lanes<V>::splat(f[tap]) * pixel;
         }
     }
+}
+
+/// TILE neighbouring outputs of a row. `rows` as for fir_window; x: the first pixel in the first row of `rows`;
+/// f (height, TAPS).
+template <int TAPS, int UP, int DOWN, int FIRST, int TILE, class V, class T, class A>
+SPINEGAN_HD void fir_tile(const T* x, Index row, Index column, Window rows, const A* f, int up_y, V (&sum)[TILE]) {
+    SPINEGAN_UNROLL for (int o = 0; o < TILE; ++o) sum[o] = Lanes<V>::splat(A(0));
+    f += rows.tap * TAPS;
+    for (int i = 0; i < rows.count; ++i, x += row, f += up_y * TAPS)
+        fir_add_row<TAPS, UP, DOWN, FIRST>(x, column, f, sum);
+}
+
+/// TILE_Y rows of TILE neighbouring outputs, inside the image on all sides; f (TAPS, TAPS), all windows from tap 0 on.
+template <int TAPS, int UP, int DOWN, int TILE_Y, int TILE, class V, class T, class A>
+SPINEGAN_HD void fir_block(const T* x, Index row, Index column, const A* f, V (&sum)[TILE_Y][TILE]) {
+    constexpr int pixels = (TAPS - 1 + (TILE_Y - 1) * DOWN) / UP + 1;
+    SPINEGAN_UNROLL for (int o = 0; o < TILE_Y * TILE; ++o) sum[o / TILE][o % TILE] = Lanes<V>::splat(A(0));
+    SPINEGAN_UNROLL for (int i = 0; i < pixels; ++i)
+        SPINEGAN_UNROLL for (int o = 0; o < TILE_Y; ++o) {
+            const int tap = i * UP - o * DOWN;
+            if (tap >= 0 && tap < TAPS)
+                fir_add_row<TAPS, UP, DOWN, 0>(x + i * row, column, f + tap * TAPS, sum[o]);
+        }
 }
 
 // ---- epilogue -------------------------------------------------------------------------------------------------------
@@ -186,9 +205,10 @@ struct Activation {
     template <class V>
     SPINEGAN_HD V forward(V v) const {
         const V zero = Lanes<V>::splat(A(0)), limit = Lanes<V>::splat(clamp), floor = Lanes<V>::splat(-clamp);
-        // ReLU of -Inf is 0, not Inf * 0
-        const V below = slope == A(0) ? choose(v != v, v, zero) : v * Lanes<V>::splat(slope);
-        v = choose(v > zero, v, below) * Lanes<V>::splat(gain);
+        if (slope == A(0))  // of -Inf: 0, not Inf * 0
+            v = choose(v < zero, zero, v * Lanes<V>::splat(gain));
+        else
+            v = v * choose(v > zero, Lanes<V>::splat(gain), Lanes<V>::splat(gain * slope));
         return choose(v > limit, limit, choose(v < floor, floor, v));
     }
 

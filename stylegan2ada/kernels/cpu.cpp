@@ -63,10 +63,11 @@ SPINEGAN_EXPORT void spinegan_epilogue(int type, int channels_last, const void* 
     with_type(type, [&](auto* stored, auto number) {
         using T = std::remove_pointer_t<decltype(stored)>;
         using A = decltype(number);
-        const Epilogue<A> p{{images, channels, pixels, block}, activation<T, A>(slope, gain, clamp),
-                            static_cast<const A*>(scale), static_cast<const A*>(noise), static_cast<const A*>(bias),
-                            noise_images};
-        epilogue(p, channels_last, static_cast<const T*>(x), static_cast<T*>(y), {parallel, threads});
+        const Epilogue<T, A> p{{images, channels, pixels, block}, activation<T, A>(slope, gain, clamp),
+                               static_cast<const T*>(x), static_cast<const A*>(scale), static_cast<const A*>(noise),
+                               static_cast<const A*>(bias), noise_images, static_cast<T*>(y)};
+        const auto block_of = channels_last ? epilogue_channels_last<T, A> : epilogue_planes<T, A>;
+        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { block_of(p, task); });
     });
 }
 
@@ -83,9 +84,8 @@ SPINEGAN_EXPORT void spinegan_epilogue_backward(int type, int channels_last, con
                                static_cast<const T*>(dy), static_cast<const T*>(y), static_cast<const T*>(x),
                                static_cast<const A*>(scale), static_cast<T*>(dx), static_cast<A*>(dscale),
                                static_cast<A*>(dbias), static_cast<A*>(dnoise), static_cast<A*>(sums)};
-        run({parallel, threads}, images * p.blocks.per_image(), [&](Index task) {
-            channels_last ? p.block_channels_last(task) : p.block_planes(task);
-        });
-        p.finish();
+        const auto block_of = channels_last ? backward_channels_last<T, A> : backward_planes<T, A>;
+        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { block_of(p, task); });
+        backward_finish(p);
     });
 }

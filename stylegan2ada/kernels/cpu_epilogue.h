@@ -10,52 +10,59 @@ struct Blocks {
     Index images, channels, pixels, block;
 
     Index per_image() const { return (pixels + block - 1) / block; }
+    Index tasks() const { return images * per_image(); }
     Index begin(Index task) const { return task % per_image() * block; }
     Index end(Index task) const { return std::min(pixels, begin(task) + block); }
 };
 
-template <class A>
+// The functions that do a block take their parameters by value: a local copy cannot be what a store writes to, so the
+// compiler keeps it in registers.
+
+template <class T, class A>
 struct Epilogue {
     Blocks blocks;
     Activation<A> activation;
+    const T* x;
     const A *scale, *noise, *bias;  // (N, C), (noise_images, pixels), (C,), or null
     Index noise_images;
+    T* y;
+
+    const A* scale_of(Index image) const { return scale ? scale + image * blocks.channels : nullptr; }
+    const A* noise_of(Index image) const { return noise ? noise + (noise_images > 1 ? image * blocks.pixels : 0) : nullptr; }
 };
 
 template <class T, class A>
-void epilogue(const Epilogue<A>& p, bool channels_last, const T* x, T* y, Team team) {
-    const Index channels = p.blocks.channels, pixels = p.blocks.pixels;
-    run(team, p.blocks.images * p.blocks.per_image(), [&](Index task) {
-        const Index image = task / p.blocks.per_image(), begin = p.blocks.begin(task), end = p.blocks.end(task);
-        const A* scale = p.scale ? p.scale + image * channels : nullptr;
-        const A* noise = p.noise ? p.noise + (p.noise_images > 1 ? image * pixels : 0) : nullptr;
-        const Activation<A> activation = p.activation;
-        if (channels_last) {
-            for (Index pixel = begin; pixel < end; ++pixel) {
-                const Index at = (image * pixels + pixel) * channels;
-                const A shift = noise ? noise[pixel] : A(0);
-                across<A>(channels, [&](auto v, Index c) {
-                    using V = decltype(v);
-                    v = Memory<V, T>::load(x + at + c);
-                    if (scale) v = v * Memory<V, A>::load(scale + c);
-                    if (noise) v = v + Lanes<V>::splat(shift);
-                    if (p.bias) v = v + Memory<V, A>::load(p.bias + c);
-                    Memory<V, T>::store(y + at + c, activation.forward(v));
-                });
-            }
-        } else {
-            for (Index c = 0; c < channels; ++c) {
-                const Index at = (image * channels + c) * pixels + begin;
-                const A factor = scale ? scale[c] : A(1), shift = p.bias ? p.bias[c] : A(0);
-                across<A>(end - begin, [&](auto v, Index i) {
-                    using V = decltype(v);
-                    v = Memory<V, T>::load(x + at + i) * Lanes<V>::splat(factor);
-                    if (noise) v = v + Memory<V, A>::load(noise + begin + i);
-                    Memory<V, T>::store(y + at + i, activation.forward(v + Lanes<V>::splat(shift)));
-                });
-            }
-        }
-    });
+void epilogue_channels_last(Epilogue<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), channels = p.blocks.channels;
+    const A *scale = p.scale_of(image), *noise = p.noise_of(image);
+    for (Index pixel = p.blocks.begin(task), end = p.blocks.end(task); pixel < end; ++pixel) {
+        const Index at = (image * p.blocks.pixels + pixel) * channels;
+        const A shift = noise ? noise[pixel] : A(0);
+        across<A>(channels, [&](auto v, Index c) {
+            using V = decltype(v);
+            v = Memory<V, T>::load(p.x + at + c);
+            if (scale) v = v * Memory<V, A>::load(scale + c);
+            if (noise) v = v + Lanes<V>::splat(shift);
+            if (p.bias) v = v + Memory<V, A>::load(p.bias + c);
+            Memory<V, T>::store(p.y + at + c, p.activation.forward(v));
+        });
+    }
+}
+
+template <class T, class A>
+void epilogue_planes(Epilogue<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), begin = p.blocks.begin(task), count = p.blocks.end(task) - begin;
+    const A *scale = p.scale_of(image), *noise = p.noise_of(image);
+    for (Index c = 0; c < p.blocks.channels; ++c) {
+        const Index at = (image * p.blocks.channels + c) * p.blocks.pixels + begin;
+        const A factor = scale ? scale[c] : A(1), shift = p.bias ? p.bias[c] : A(0);
+        across<A>(count, [&](auto v, Index i) {
+            using V = decltype(v);
+            v = Memory<V, T>::load(p.x + at + i) * Lanes<V>::splat(factor);
+            if (noise) v = v + Memory<V, A>::load(noise + begin + i);
+            Memory<V, T>::store(p.y + at + i, p.activation.forward(v + Lanes<V>::splat(shift)));
+        });
+    }
 }
 
 template <class T, class A>
@@ -73,90 +80,98 @@ struct Backward {
         const V d = Memory<V, T>::load(dy + at);
         return y ? activation.backward(d, Memory<V, T>::load(y + at)) : activation.backward(d);
     }
-
-    /// Channels [begin, end) of PIXELS neighbouring pixels in channels-last memory.
-    template <class V, int PIXELS>
-    SPINEGAN_HD void group(Index at, Index begin, Index end, const A* factor, A* sum_gx, A* sum_g, A* sum_pixel) const {
-        V across_channels[PIXELS];
-        for (auto& sum : across_channels) sum = Lanes<V>::splat(A(0));
-        for (Index c = begin; c < end; c += Lanes<V>::count) {
-            V gx = Memory<V, A>::load(sum_gx + c), g_sum = Memory<V, A>::load(sum_g + c);
-            SPINEGAN_UNROLL for (int i = 0; i < PIXELS; ++i) {
-                const Index here = at + i * blocks.channels + c;
-                const V g = gradient<V>(here);
-                if (x) gx = gx + g * Memory<V, T>::load(x + here);
-                g_sum = g_sum + g;
-                across_channels[i] = across_channels[i] + g;
-                Memory<V, T>::store(dx + here, factor ? g * Memory<V, A>::load(factor + c) : g);
-            }
-            Memory<V, A>::store(sum_gx + c, gx);
-            Memory<V, A>::store(sum_g + c, g_sum);
-        }
-        for (int i = 0; i < PIXELS; ++i) sum_pixel[i] += sum_of_lanes(across_channels[i]);
-    }
-
-    template <int PIXELS>
-    void pixels_of_block(Index image, Index pixel, A* sum_gx, A* sum_g) const {
-        const Index channels = blocks.channels, whole = channels - channels % Lanes<Wide<A>>::count;
-        const Index at = (image * blocks.pixels + pixel) * channels;
-        const A* factor = scale ? scale + image * channels : nullptr;
-        A sum_pixel[PIXELS] = {};
-        group<Wide<A>, PIXELS>(at, 0, whole, factor, sum_gx, sum_g, sum_pixel);
-        group<A, PIXELS>(at, whole, channels, factor, sum_gx, sum_g, sum_pixel);
-        if (dnoise) std::copy(sum_pixel, sum_pixel + PIXELS, dnoise + image * blocks.pixels + pixel);
-    }
-
-    void block_channels_last(Index task) const {
-        const Index image = task / blocks.per_image(), end = blocks.end(task);
-        A *sum_gx = sums + task * 2 * blocks.channels, *sum_g = sum_gx + blocks.channels;
-        std::fill(sum_gx, sum_gx + 2 * blocks.channels, A(0));
-        Index pixel = blocks.begin(task);
-        for (; pixel + 4 <= end; pixel += 4) pixels_of_block<4>(image, pixel, sum_gx, sum_g);
-        for (; pixel < end; ++pixel) pixels_of_block<1>(image, pixel, sum_gx, sum_g);
-    }
-
-    /// Pixels [begin, end) of one channel in NCHW memory.
-    template <class V>
-    SPINEGAN_HD void run_of_pixels(Index at, Index begin, Index end, A factor, A* noise, A& sum_gx, A& sum_g) const {
-        V gx = Lanes<V>::splat(A(0)), g_sum = gx;
-        for (Index i = begin; i < end; i += Lanes<V>::count) {
-            const V g = gradient<V>(at + i);
-            if (x) gx = gx + g * Memory<V, T>::load(x + at + i);
-            g_sum = g_sum + g;
-            if (noise) Memory<V, A>::store(noise + i, Memory<V, A>::load(noise + i) + g);
-            Memory<V, T>::store(dx + at + i, g * Lanes<V>::splat(factor));
-        }
-        sum_gx += sum_of_lanes(gx);
-        sum_g += sum_of_lanes(g_sum);
-    }
-
-    void block_planes(Index task) const {
-        const Index image = task / blocks.per_image(), begin = blocks.begin(task), count = blocks.end(task) - begin;
-        const Index whole = count - count % Lanes<Wide<A>>::count;
-        A *sum_gx = sums + task * 2 * blocks.channels, *sum_g = sum_gx + blocks.channels;
-        std::fill(sum_gx, sum_gx + 2 * blocks.channels, A(0));
-        A* noise = dnoise ? dnoise + image * blocks.pixels + begin : nullptr;
-        if (noise) std::fill(noise, noise + count, A(0));
-        for (Index c = 0; c < blocks.channels; ++c) {
-            const Index at = (image * blocks.channels + c) * blocks.pixels + begin;
-            const A factor = scale ? scale[image * blocks.channels + c] : A(1);
-            run_of_pixels<Wide<A>>(at, 0, whole, factor, noise, sum_gx[c], sum_g[c]);
-            run_of_pixels<A>(at, whole, count, factor, noise, sum_gx[c], sum_g[c]);
-        }
-    }
-
-    /// The sums of the blocks, in their order.
-    void finish() const {
-        const Index channels = blocks.channels;
-        if (dscale) std::fill(dscale, dscale + blocks.images * channels, A(0));
-        if (dbias) std::fill(dbias, dbias + channels, A(0));
-        for (Index task = 0; task < blocks.images * blocks.per_image(); ++task) {
-            const A *sum_gx = sums + task * 2 * channels, *sum_g = sum_gx + channels;
-            A* of_image = dscale ? dscale + task / blocks.per_image() * channels : nullptr;
-            for (Index c = 0; of_image && c < channels; ++c) of_image[c] += sum_gx[c];
-            for (Index c = 0; dbias && c < channels; ++c) dbias[c] += sum_g[c];
-        }
-    }
 };
+
+/// Channels [begin, end) of PIXELS neighbouring pixels in channels-last memory, the first at `at`.
+template <class V, int PIXELS, class T, class A>
+SPINEGAN_HD void backward_channels(const Backward<T, A>& p, Index at, Index begin, Index end, const A* factor, A* sum_gx,
+                                   A* sum_g, A* sum_pixel) {
+    V over_channels[PIXELS];
+    SPINEGAN_UNROLL for (int i = 0; i < PIXELS; ++i) over_channels[i] = Lanes<V>::splat(A(0));
+    for (Index c = begin; c < end; c += Lanes<V>::count) {
+        V gx = Memory<V, A>::load(sum_gx + c), g_sum = Memory<V, A>::load(sum_g + c);
+        SPINEGAN_UNROLL for (int i = 0; i < PIXELS; ++i) {
+            const Index here = at + i * p.blocks.channels + c;
+            const V g = p.template gradient<V>(here);
+            if (p.x) gx = gx + g * Memory<V, T>::load(p.x + here);
+            g_sum = g_sum + g;
+            over_channels[i] = over_channels[i] + g;
+            Memory<V, T>::store(p.dx + here, factor ? g * Memory<V, A>::load(factor + c) : g);
+        }
+        Memory<V, A>::store(sum_gx + c, gx);
+        Memory<V, A>::store(sum_g + c, g_sum);
+    }
+    SPINEGAN_UNROLL for (int i = 0; i < PIXELS; ++i) sum_pixel[i] += sum_of_lanes(over_channels[i]);
+}
+
+template <int PIXELS, class T, class A>
+SPINEGAN_HD void backward_pixels(const Backward<T, A>& p, Index image, Index pixel, A* sum_gx, A* sum_g) {
+    const Index channels = p.blocks.channels, whole = channels - channels % Lanes<Wide<A>>::count;
+    const Index at = (image * p.blocks.pixels + pixel) * channels;
+    const A* factor = p.scale ? p.scale + image * channels : nullptr;
+    A sum_pixel[PIXELS] = {};
+    backward_channels<Wide<A>, PIXELS>(p, at, 0, whole, factor, sum_gx, sum_g, sum_pixel);
+    backward_channels<A, PIXELS>(p, at, whole, channels, factor, sum_gx, sum_g, sum_pixel);
+    if (p.dnoise) std::copy(sum_pixel, sum_pixel + PIXELS, p.dnoise + image * p.blocks.pixels + pixel);
+}
+
+template <class T, class A>
+void backward_channels_last(Backward<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), end = p.blocks.end(task);
+    A *sum_gx = p.sums + task * 2 * p.blocks.channels, *sum_g = sum_gx + p.blocks.channels;
+    std::fill(sum_gx, sum_gx + 2 * p.blocks.channels, A(0));
+    constexpr int together = 4;
+    Index pixel = p.blocks.begin(task);
+    for (; pixel + together <= end; pixel += together) backward_pixels<together>(p, image, pixel, sum_gx, sum_g);
+    for (; pixel < end; ++pixel) backward_pixels<1>(p, image, pixel, sum_gx, sum_g);
+}
+
+/// Pixels [begin, end) of one channel in NCHW memory, the channel's part of the block at `at`.
+template <class V, class T, class A>
+SPINEGAN_HD void backward_run(const Backward<T, A>& p, Index at, Index begin, Index end, A factor, A* noise, A& sum_gx,
+                              A& sum_g) {
+    V gx = Lanes<V>::splat(A(0)), g_sum = gx;
+    for (Index i = begin; i < end; i += Lanes<V>::count) {
+        const V g = p.template gradient<V>(at + i);
+        if (p.x) gx = gx + g * Memory<V, T>::load(p.x + at + i);
+        g_sum = g_sum + g;
+        if (noise) Memory<V, A>::store(noise + i, Memory<V, A>::load(noise + i) + g);
+        Memory<V, T>::store(p.dx + at + i, g * Lanes<V>::splat(factor));
+    }
+    sum_gx += sum_of_lanes(gx);
+    sum_g += sum_of_lanes(g_sum);
+}
+
+template <class T, class A>
+void backward_planes(Backward<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), begin = p.blocks.begin(task), count = p.blocks.end(task) - begin;
+    const Index whole = count - count % Lanes<Wide<A>>::count;
+    A *sum_gx = p.sums + task * 2 * p.blocks.channels, *sum_g = sum_gx + p.blocks.channels;
+    A* noise = p.dnoise ? p.dnoise + image * p.blocks.pixels + begin : nullptr;
+    if (noise) std::fill(noise, noise + count, A(0));
+    for (Index c = 0; c < p.blocks.channels; ++c) {
+        const Index at = (image * p.blocks.channels + c) * p.blocks.pixels + begin;
+        const A factor = p.scale ? p.scale[image * p.blocks.channels + c] : A(1);
+        A gx = 0, g = 0;
+        backward_run<Wide<A>>(p, at, 0, whole, factor, noise, gx, g);
+        backward_run<A>(p, at, whole, count, factor, noise, gx, g);
+        sum_gx[c] = gx;
+        sum_g[c] = g;
+    }
+}
+
+/// The sums of the blocks, in their order, into the gradients of scale and bias.
+template <class T, class A>
+void backward_finish(const Backward<T, A>& p) {
+    const Index channels = p.blocks.channels;
+    if (p.dscale) std::fill(p.dscale, p.dscale + p.blocks.images * channels, A(0));
+    if (p.dbias) std::fill(p.dbias, p.dbias + channels, A(0));
+    for (Index task = 0; task < p.blocks.tasks(); ++task) {
+        const A *sum_gx = p.sums + task * 2 * channels, *sum_g = sum_gx + channels;
+        A* of_image = p.dscale ? p.dscale + task / p.blocks.per_image() * channels : nullptr;
+        for (Index c = 0; of_image && c < channels; ++c) of_image[c] += sum_gx[c];
+        for (Index c = 0; p.dbias && c < channels; ++c) p.dbias[c] += sum_g[c];
+    }
+}
 
 }  // namespace spinegan

@@ -20,55 +20,110 @@ struct Fir {
     Window columns(int x) const { return window(x, up_x, down_x, pad_x, f_width, width); }
 };
 
-constexpr int tile = 4;
+constexpr int tile_rows = 2, tile = 4;
 
-/// A row of outputs in channels-last memory. TAPS 0: sizes known only at run time.
-template <int TAPS, int UP, int DOWN, class T, class A>
-void fir_row(const Fir<A>& p, const T* x, T* y, int row) {
-    const Index channels = p.channels, stride = p.width * channels;
-    const Window rows = p.rows(row);
-    x += rows.pixel * stride;
-    auto single = [&](int column) {
-        const Window columns = p.columns(column);
-        across<A>(channels, [&](auto v, Index c) {
+/// The outputs of some rows in channels-last memory: x, y of one image. By value: see cpu_epilogue.h.
+template <class T, class A>
+struct Rows {
+    const Fir<A> p;
+    const T* x;
+    T* y;
+    const Index stride = p.width * p.channels, out_stride = p.out_width * p.channels;
+
+    const T* pixel(Index row, Index column) const { return x + row * stride + column * p.channels; }
+    T* output(Index row, Index column) const { return y + row * out_stride + column * p.channels; }
+
+    SPINEGAN_HD void single(int row, int column) const {
+        const Window rows = p.rows(row), columns = p.columns(column);
+        const T* from = pixel(rows.pixel, columns.pixel);
+        T* to = output(row, column);
+        across<A>(p.channels, [&](auto v, Index c) {
             using V = decltype(v);
-            const V sum = fir_window<V>(x + columns.pixel * channels + c, stride, channels, rows, columns, p.f, p.f_width,
-                                        p.up_x, p.up_y);
-            Memory<V, T>::store(y + column * channels + c, sum);
+            const V sum = fir_window<V>(from + c, stride, p.channels, rows, columns, p.f, p.f_width, p.up_x, p.up_y);
+            Memory<V, T>::store(to + c, sum);
         });
-    };
-    int column = 0;
-    if constexpr (TAPS > 0) {
-        // Tiles start where the filter lies inside the image and its first tap meets a pixel.
-        for (; column < p.out_width && (column * DOWN < p.pad_x || (column * DOWN - p.pad_x) % UP); ++column) single(column);
-        const int last = p.width * UP - TAPS + p.pad_x;  // position of the last filter that lies inside
-        for (; column + tile <= p.out_width && (column + tile - 1) * DOWN <= last; column += tile) {
-            const Index pixel = (column * DOWN - p.pad_x) / UP;
+    }
+};
+
+/// Any filter.
+template <class T, class A>
+void fir_rows(Rows<T, A> rows, int begin, int end) {
+    for (int row = begin; row < end; ++row)
+        for (int column = 0; column < rows.p.out_width; ++column) rows.single(row, column);
+}
+
+/// First output whose filter lies inside the image and meets a pixel with its first tap, and the end of the outputs
+/// whose filter lies inside the image.
+struct Inside {
+    int begin, end;
+};
+
+inline Inside inside(int outputs, int up, int down, int pad, int taps, int pixels) {
+    int begin = 0;
+    while (begin < outputs && (begin * down < pad || (begin * down - pad) % up)) ++begin;
+    const int room = pixels * up - taps + pad;  // position of the last filter inside
+    return {begin, std::max(begin, room < 0 ? 0 : std::min(outputs, room / down + 1))};
+}
+
+/// A filter of TAPS x TAPS, up and down the same along x and y.
+template <int TAPS, int UP, int DOWN, class T, class A>
+void fir_rows_in_tiles(Rows<T, A> rows, int begin, int end) {
+    const Fir<A>& p = rows.p;
+    const Index channels = p.channels;
+    const Inside inside_y = inside(p.out_height, UP, DOWN, p.pad_y, TAPS, p.height);
+    const Inside inside_x = inside(p.out_width, UP, DOWN, p.pad_x, TAPS, p.width);
+    const int last_tile = inside_x.end - tile;
+    constexpr int reach = (TAPS - 1 + (tile_rows - 1) * DOWN) / UP + 1;  // rows of pixels that a block reads
+    int row = begin;
+    while (row < end) {
+        const bool block = row >= inside_y.begin && (row - inside_y.begin) % UP == 0 && row + tile_rows <= inside_y.end &&
+                           row + tile_rows <= end;
+        const int height = block ? tile_rows : 1;
+        const Window window = p.rows(row);
+        int column = 0;
+        for (; column < inside_x.begin; ++column)
+            for (int i = 0; i < height; ++i) rows.single(row + i, column);
+        for (; column <= last_tile; column += tile) {
+            const T* from = rows.pixel(window.pixel, (column * DOWN - p.pad_x) / UP);
+            T* to = rows.output(row, column);
             across<A>(channels, [&](auto v, Index c) {
                 using V = decltype(v);
-                V sum[tile];
-                fir_tile<TAPS, UP, DOWN, 0, tile>(x + pixel * channels + c, stride, channels, rows, p.f, p.up_y, sum);
-                for (int o = 0; o < tile; ++o) Memory<V, T>::store(y + (column + o) * channels + c, sum[o]);
+                if (block) {
+                    V sum[tile_rows][tile];
+                    SPINEGAN_UNROLL for (int o = 0; o < tile_rows * tile; ++o) {  // for the next rows, this column
+                        prefetch<false>(from + (reach + o / tile) * rows.stride + o % tile * channels + c);
+                        prefetch<true>(to + (tile_rows + o / tile) * rows.out_stride + o % tile * channels + c);
+                    }
+                    fir_block<TAPS, UP, DOWN>(from + c, rows.stride, channels, p.f, sum);
+                    SPINEGAN_UNROLL for (int o = 0; o < tile_rows * tile; ++o)
+                        Memory<V, T>::store(to + o / tile * rows.out_stride + o % tile * channels + c, sum[o / tile][o % tile]);
+                } else {
+                    V sum[tile];
+                    fir_tile<TAPS, UP, DOWN, 0>(from + c, rows.stride, channels, window, p.f, UP, sum);
+                    SPINEGAN_UNROLL for (int o = 0; o < tile; ++o) Memory<V, T>::store(to + o * channels + c, sum[o]);
+                }
             });
         }
+        for (; column < p.out_width; ++column)
+            for (int i = 0; i < height; ++i) rows.single(row + i, column);
+        row += height;
     }
-    for (; column < p.out_width; ++column) single(column);
 }
 
 template <class T, class A>
 void fir_channels_last(const Fir<A>& p, const T* x, T* y, Team team) {
-    auto row = fir_row<0, 1, 1, T, A>;
-    if (p.f_width == 4 && p.up_x == 1 && p.down_x == 1) row = fir_row<4, 1, 1, T, A>;
-    if (p.f_width == 4 && p.up_x == 2 && p.down_x == 1) row = fir_row<4, 2, 1, T, A>;
-    if (p.f_width == 4 && p.up_x == 1 && p.down_x == 2) row = fir_row<4, 1, 2, T, A>;
+    auto rows = fir_rows<T, A>;
+    if (p.f_width == 4 && p.f_height == 4 && p.up_x == p.up_y && p.down_x == p.down_y) {
+        if (p.up_x == 1 && p.down_x == 1) rows = fir_rows_in_tiles<4, 1, 1, T, A>;
+        if (p.up_x == 2 && p.down_x == 1) rows = fir_rows_in_tiles<4, 2, 1, T, A>;
+        if (p.up_x == 1 && p.down_x == 2) rows = fir_rows_in_tiles<4, 1, 2, T, A>;
+    }
     // Few, tall bands: neighbouring rows share what they read.
     const Index bands = std::min<Index>(p.out_height, 1 + 8 * team.threads / std::max<Index>(p.images, 1));
     run(team, p.images * bands, [&](Index task) {
         const Index image = task / bands, band = task % bands;
-        const int end = int((band + 1) * p.out_height / bands);
-        for (int i = int(band * p.out_height / bands); i < end; ++i)
-            row(p, x + image * p.height * p.width * p.channels,
-                y + (image * p.out_height + i) * p.out_width * p.channels, i);
+        rows({p, x + image * p.height * p.width * p.channels, y + image * p.out_height * p.out_width * p.channels},
+             int(band * p.out_height / bands), int((band + 1) * p.out_height / bands));
     });
 }
 

@@ -62,6 +62,16 @@ using Wide = Pack<A, vector_bytes / int(sizeof(A))>;
 
 #endif
 
+/// A hint; never faults.
+template <bool TO_WRITE>
+SPINEGAN_HD void prefetch(const void* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, TO_WRITE);
+#else
+    (void)p;
+#endif
+}
+
 template <class To, class From>
 SPINEGAN_HD To same_bits(From from) {
     To to;
