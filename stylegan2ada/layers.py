@@ -86,7 +86,7 @@ class Conv2dLayer(KernelUser):
         self.padding = kernel_size // 2
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size), trainable)
+        self.weight = nn.Parameter(_initial_weight(out_channels, in_channels, kernel_size), trainable)
         self.bias = nn.Parameter(torch.zeros(out_channels), trainable) if bias else None
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
@@ -115,7 +115,7 @@ class SynthesisLayer(KernelUser):
         self.resolution, self.up, self.conv_clamp = resolution, up, conv_clamp
         self.padding = kernel_size // 2
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(_initial_weight(out_channels, in_channels, kernel_size))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
@@ -148,7 +148,7 @@ class ToRGBLayer(KernelUser):
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(_initial_weight(out_channels, in_channels, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
@@ -188,3 +188,8 @@ class MinibatchStdLayer(nn.Module):
 def scaled(activation: str, gain: float, clamp: float | None) -> tuple[float, float | None]:
     """The activation's own gain times `gain`, and the clamp scaled with it."""
     return ACTIVATIONS[activation].gain * gain, None if clamp is None else clamp * gain
+
+
+def _initial_weight(out_channels: int, in_channels: int, kernel_size: int) -> torch.Tensor:
+    """Unit normal, and channels-last as the convolutions want it, which spares a copy at each use."""
+    return channels_last(torch.randn(out_channels, in_channels, kernel_size, kernel_size))

@@ -24,6 +24,7 @@ def conv2d_resample(
     upsampled image. `flip_weight=True` is a correlation (as torch's conv2d), False a convolution. Differentiable twice.
     w is rounded to x's type where they differ.
     """
+    w = w.to(x.dtype)
     height, width = w.shape[2:]
     x0, x1, y0, y1 = resampling_padding(f, up, down, padding)
 
@@ -73,7 +74,7 @@ def resampling_padding(f: torch.Tensor | None, up: int, down: int, padding: IntP
 def _conv2d(x, w, stride=1, padding=(0, 0), groups=1, flip_weight=True):
     w = w if flip_weight or w.shape[2:] == (1, 1) else w.flip([2, 3])
     if groups > 1:
-        return F.conv2d(x, w.to(x.dtype), stride=stride, padding=padding, groups=groups)
+        return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
     return convolve(x, w, stride, padding)
 
 
@@ -85,4 +86,4 @@ def _conv_transpose2d(x, w, stride, groups, flip_weight):
     out_channels, in_per_group, height, width = w.shape
     w = w.reshape(groups, out_channels // groups, in_per_group, height, width).transpose(1, 2)
     w = w.reshape(groups * in_per_group, out_channels // groups, height, width)
-    return F.conv_transpose2d(x, w.to(x.dtype), stride=stride, groups=groups)
+    return F.conv_transpose2d(x, w, stride=stride, groups=groups)

@@ -4,8 +4,7 @@ torch's own convolution differentiates twice as well, but slowly: its second der
 whole images. Here every derivative of any order is one of the same three operations, in the fast layout, and none is
 computed that nobody asked for.
 
-x (N, I, H, W), y (N, O, H', W'), w (O, I, kh, kw). The weight may be float32 while x is bfloat16 or float16: it is
-rounded to x's type for the arithmetic, and its gradient comes back as float32.
+x (N, I, H, W), y (N, O, H', W'), w (O, I, kh, kw), of one type. Fastest where all are channels-last in memory.
 """
 
 from typing import NamedTuple
@@ -56,14 +55,14 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         w, held, ctx.stride, ctx.padding, _, ctx.transposed = inputs
-        ctx.shape, ctx.dtype = tuple(w.shape), w.dtype
+        ctx.shape = tuple(w.shape)
         ctx.save_for_backward(held.tensor)
 
     @staticmethod
     def backward(ctx, dy):
         (x,) = ctx.saved_tensors
         pair = (x, dy) if ctx.transposed else (dy, x)
-        return _Correlate.apply(*pair, ctx.stride, ctx.padding, ctx.shape, ctx.dtype), *[None] * 5
+        return _Correlate.apply(*pair, ctx.stride, ctx.padding, ctx.shape), *[None] * 5
 
 
 class _Convolve(torch.autograd.Function):
@@ -73,10 +72,9 @@ class _Convolve(torch.autograd.Function):
 
     @staticmethod
     def forward(x, w, gate, stride, padding):
-        w = w.to(x.dtype)
         if _is_pointwise(w, stride, padding):
             return _per_pixel(x, w.flatten(1).t())
-        return F.conv2d(x, _channels_last(w), stride=stride, padding=padding)
+        return F.conv2d(x, w, stride=stride, padding=padding)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -91,7 +89,7 @@ class _Convolve(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dx = _Spread.apply(dy, w, None, ctx.stride, ctx.padding, tuple(x.shape[2:]))
         if ctx.needs_input_grad[1] and not ctx.has_gate:
-            dw = _Correlate.apply(dy, x, ctx.stride, ctx.padding, tuple(w.shape), w.dtype)
+            dw = _Correlate.apply(dy, x, ctx.stride, ctx.padding, tuple(w.shape))
         return dx, dw, dy if ctx.has_gate else None, None, None
 
 
@@ -102,11 +100,10 @@ class _Spread(torch.autograd.Function):
 
     @staticmethod
     def forward(dy, w, gate, stride, padding, size):
-        w = w.to(dy.dtype)
         if _is_pointwise(w, stride, padding):
             return _per_pixel(dy, w.flatten(1))
-        dx = dy.new_empty([dy.shape[0], w.shape[1], *size])  # only its shape is read
-        return _convolution_backward(dy, dx, _channels_last(w), stride, padding, wanted=0)
+        dx = _unwritten(dy, [dy.shape[0], w.shape[1], *size])
+        return _convolution_backward(dy, dx, w, stride, padding, wanted=0)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -121,29 +118,26 @@ class _Spread(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             ddy = _Convolve.apply(ddx, w, None, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1] and not ctx.has_gate:
-            dw = _Correlate.apply(dy, ddx, ctx.stride, ctx.padding, tuple(w.shape), w.dtype)
+            dw = _Correlate.apply(dy, ddx, ctx.stride, ctx.padding, tuple(w.shape))
         return ddy, dw, ddx if ctx.has_gate else None, None, None, None
 
 
 class _Correlate(torch.autograd.Function):
-    """(dy, x) -> dw of `shape` (O, I, kh, kw) and type `dtype`."""
+    """(dy, x) -> dw of `shape` (O, I, kh, kw)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(dy, x, stride, padding, shape, dtype):
+    def forward(dy, x, stride, padding, shape):
         if shape[2:] == (1, 1) and stride == 1 and padding == (0, 0):
-            return (_pixels(dy).t() @ _pixels(x)).reshape(shape).to(dtype)
-        w = x.new_empty(shape)  # only its shape is read
+            return (_pixels(dy).t() @ _pixels(x)).reshape(shape)
         if x.device.type == "cpu" and x.dtype == torch.float32:  # oneDNN: up to four times as fast in this layout
-            x, dy = x.contiguous(), dy.contiguous()
-        else:
-            w = _channels_last(w)
-        return _convolution_backward(dy, x, w, stride, padding, wanted=1).to(dtype)
+            return _convolution_backward(dy.contiguous(), x.contiguous(), x.new_empty(shape), stride, padding, wanted=1)
+        return _convolution_backward(dy, x, _unwritten(x, shape), stride, padding, wanted=1)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        dy, x, ctx.stride, ctx.padding, _, _ = inputs
+        dy, x, ctx.stride, ctx.padding, _ = inputs
         ctx.save_for_backward(dy, x)
 
     @staticmethod
@@ -154,7 +148,7 @@ class _Correlate(torch.autograd.Function):
             ddy = _Convolve.apply(x, ddw, None, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             dx = _Spread.apply(dy, ddw, None, ctx.stride, ctx.padding, tuple(x.shape[2:]))
-        return ddy, dx, None, None, None, None
+        return ddy, dx, None, None, None
 
 
 def _convolution_backward(dy, x, w, stride, padding, wanted: int) -> torch.Tensor:
@@ -174,7 +168,8 @@ def _per_pixel(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """The channels of every pixel times `matrix` (in, out): a 1x1 convolution, also fast for one or three channels."""
     batch, _, height, width = x.shape
     pixels = _pixels(x)
-    y = pixels * matrix if len(matrix) == 1 else pixels @ matrix
+    outer = len(matrix) == 1 and x.dtype == torch.float32  # the library is slow at products over a single number
+    y = pixels * matrix if outer else pixels @ matrix
     return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -183,5 +178,7 @@ def _pixels(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _channels_last(x: torch.Tensor) -> torch.Tensor:
-    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # `memory_format=` is unknown to vmap
+def _unwritten(like: torch.Tensor, shape: list[int] | tuple[int, ...]) -> torch.Tensor:
+    """A channels-last tensor of which only shape and layout are read; `memory_format=` is unknown to vmap."""
+    batch, channels, height, width = shape
+    return like.new_empty([batch, height, width, channels]).permute(0, 3, 1, 2)
