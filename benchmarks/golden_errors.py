@@ -1,6 +1,6 @@
 """Prints the worst relative error of each group against the golden numbers of the official code.
 
-python -m benchmarks.golden_errors [DIRECTORY]    the folder of golden files, tests/data by default
+python -m benchmarks.golden_errors [DIRECTORY [DEVICE]]    the folder of golden files (tests/data), cpu or cuda (cpu)
 """
 
 import sys
@@ -17,13 +17,13 @@ from tests.stylegan2ada.test_golden_networks import STORED_ELEMENTS, Networks
 Errors = dict[str, tuple[float, str]]
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, device: str = "cpu") -> None:
     errors: Errors = {}
-    operators(errors, Golden(directory, "ops"))
-    augmentations(errors, Golden(directory, "augment"))
+    operators(errors, Golden(directory, "ops", device))
+    augmentations(errors, Golden(directory, "augment", device), device)
     for name in ("cond32", "uncond64"):
         if (directory / f"{name}.npz").exists():
-            networks(errors, Networks(directory, name))
+            networks(errors, Networks(directory, name, device))
     for group, (error, where) in errors.items():
         print(f"{group:<44} {error:8.1e}   worst at {where}")
 
@@ -56,7 +56,7 @@ def operators(errors: Errors, golden: Golden) -> None:
 def run_operator(golden: Golden, case: dict, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     key, x = case["id"], inputs["x"]
     if case["op"] == "upfirdn2d":
-        f = setup_filter(case["raw_filter"])
+        f = setup_filter(case["raw_filter"]).to(x.device)
         return upfirdn2d(x, f, case["up"], case["down"], case["padding"], case["flip_filter"], case["gain"])
     if case["op"] == "bias_act":
         return bias_act(x, inputs["b"], case["dim"], case["act"], case["alpha"], case["gain"], case["clamp"])
@@ -79,9 +79,9 @@ def second_order(golden: Golden, key: str, y: torch.Tensor, inputs: dict[str, to
     return {"dx": dx, "db": db, "d_dy": d_dy, "d_x": d_x}
 
 
-def augmentations(errors: Errors, golden: Golden) -> None:
+def augmentations(errors: Errors, golden: Golden, device: str) -> None:
     for case in golden.cases:
-        pipe = AugmentPipe(**dict.fromkeys(case["transforms"], 1))
+        pipe = AugmentPipe(**dict.fromkeys(case["transforms"], 1)).to(device)
         ours = pipe(golden[case["images"]], debug_percentile=case["debug_percentile"])
         note(errors, "augmentations", f"{case['id']} {'+'.join(case['transforms'])[:40]}", ours, golden[case["id"]])
 
@@ -114,4 +114,4 @@ def networks(errors: Errors, n: Networks) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "tests" / "data")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "tests" / "data", *sys.argv[2:3])

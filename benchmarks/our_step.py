@@ -6,6 +6,7 @@ import statistics
 
 import torch
 
+from stylegan2ada.cuda_graphs import run_eagerly
 from stylegan2ada.kernels import describe
 from stylegan2ada.loop import _choose_execution, _make_networks, _no_augmentation, _set_backend_flags
 from stylegan2ada.updates import FakeSampler, GeneratorUpdate, PlainDiscriminatorUpdate
@@ -34,6 +35,10 @@ class OurSteps:
         reals = random_reals(config, device)
         self._fakes = FakeSampler(G, reals[1], config.loss.style_mixing_prob, device)
         for_G, for_D, self._skips = _choose_execution(config, device, (), print)
+        if device.type == "cuda":
+            self.facts.append("CUDA graphs" if setup.cuda_graphs else "no CUDA graphs")
+        if not setup.cuda_graphs:
+            for_G, for_D = for_G._replace(run_phase=run_eagerly), for_D._replace(run_phase=run_eagerly)
         self._seconds: dict[str, list[float]] = {}
         for_G, for_D = (execution._replace(run_phase=self._timing(execution.run_phase)) for execution in (for_G, for_D))
         loss = dataclasses.replace(config.loss, pl_interval=INTERVAL, r1_interval=INTERVAL)

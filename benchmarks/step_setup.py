@@ -23,6 +23,7 @@ Seconds = dict[str, float]  # per phase
 class StepSetup:
     """`peer` None: our own networks; else the checkout whose classes run. `channel_base` None: that of --cfg=auto.
 
+    `cuda_graphs` is for ours, on CUDA.
     `precision` fp32, bf16 or fp16; a peer knows fp32 and its own mixture, which is fp16.
     """
 
@@ -35,6 +36,7 @@ class StepSetup:
     threads: int | None
     channel_base: int | None
     keep_freed_memory: bool
+    cuda_graphs: bool = True
     peer: str | None = None
 
     def training_config(self) -> TrainingConfig:

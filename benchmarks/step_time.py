@@ -46,6 +46,8 @@ PEER, PEER_ALLOCATOR = "peer", "peer with our allocator setting"
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each worker.  [as torch chooses]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="Turns of each worker.  [5]")
 @click.option("--repeats", type=click.IntRange(min=1), help="Of each phase in a turn.  [2; CUDA 20]")
+@click.option("--graphs", type=click.Choice(["on", "off", "both"]), default="on",
+              help="CUDA graphs, of ours.  [on]")
 @click.option("--channel-base", type=int, help="Feature maps times resolution, of all.  [as --cfg=auto]")
 @click.option("--peer", metavar="PATH", help="Checkout of the official repository, to be timed beside ours.")
 @click.option("--peer-allocator", is_flag=True, help="The peer once more, with our memory allocator setting.")
@@ -59,6 +61,7 @@ def main(
     threads: int | None,
     rounds: int,
     repeats: int | None,
+    graphs: str,
     channel_base: int | None,
     peer: str | None,
     peer_allocator: bool,
@@ -70,6 +73,7 @@ def main(
         raise UserError("--peer-allocator needs --peer PATH")
     chosen = choose_device(device)
     precisions = tuple(dict.fromkeys(resolve_precision(name, chosen) for name in precisions))
+    with_graphs = {"on": (True,), "off": (False,), "both": (True, False)}[graphs if chosen.type == "cuda" else "on"]
     tables = []
     for resolution_px, batch in _sizes(resolutions, batches):
         base = StepSetup(
@@ -77,7 +81,7 @@ def main(
             keep_freed_memory=True,
         )  # fmt: skip
         base.training_config()  # a size that cannot be is refused now, not when its turn comes
-        tables.append(_setups(base, precisions, peer, peer_allocator))
+        tables.append(_setups(base, precisions, with_graphs, peer, peer_allocator))
     _run(tables, rounds, repeats or REPEATS[chosen.type])
 
 
@@ -123,13 +127,19 @@ def _numbers(text: str, option: str) -> list[int]:
 
 
 def _setups(
-    base: StepSetup, precisions: tuple[str, ...], peer: str | None, peer_allocator: bool
+    base: StepSetup, precisions: tuple[str, ...], with_graphs: tuple[bool, ...], peer: str | None, peer_allocator: bool
 ) -> dict[str, StepSetup]:
     """The workers of one size by name: ours, in every precision asked for, and the peer's.
 
     The peer runs at its own default, which on CUDA is mixed with fp16, unless all of ours is fp32.
     """
-    setups = {f"ours in {precision}": dataclasses.replace(base, precision=precision) for precision in precisions}
+    setups = {
+        f"ours in {precision}" + ("" if graphs else " without graphs"): dataclasses.replace(
+            base, precision=precision, cuda_graphs=graphs
+        )
+        for precision in precisions
+        for graphs in with_graphs
+    }
     if peer is not None:
         theirs = "fp32" if base.device == "cpu" or precisions == ("fp32",) else "fp16"
         setups[PEER] = dataclasses.replace(base, precision=theirs, peer=peer, keep_freed_memory=False)

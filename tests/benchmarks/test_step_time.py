@@ -244,13 +244,20 @@ class TestTurns:
     def test_the_mixture(self):
         assert step_seconds({"Gmain": 1, "Greg": 4, "Dmain": 10, "Dreg": 16}) == 13
 
+    def test_with_and_without_graphs(self):
+        setups = step_time._setups(setup_of(device="cuda"), ("bf16", "fp16"), (True, False), None, False)
+        assert {name: (setup.precision, setup.cuda_graphs) for name, setup in setups.items()} == {
+            "ours in bf16": ("bf16", True), "ours in bf16 without graphs": ("bf16", False),
+            "ours in fp16": ("fp16", True), "ours in fp16 without graphs": ("fp16", False),
+        }  # fmt: skip
+
     def test_cpu_peer_is_fp32_and_follows_on_cuda_only_if_all_is_fp32(self):
         for device, precisions, expected in [
             ("cpu", ("bf16",), "fp32"),
             ("cuda", ("fp32",), "fp32"),
             ("cuda", ("fp32", "bf16"), "fp16"),
         ]:
-            setups = step_time._setups(setup_of(device=device), precisions, "path", True)
+            setups = step_time._setups(setup_of(device=device), precisions, (True,), "path", True)
             assert [setup.precision for setup in setups.values()] == [*precisions, expected, expected]
             assert [setup.keep_freed_memory for setup in setups.values()][-2:] == [False, True]
 

@@ -21,9 +21,9 @@ LOOSER = {("uncond64", "Gmain", "synthesis.b16.conv1.noise_strength"): 5e-4}
 class Networks:
     """The generator and discriminator of one golden case, with its weights."""
 
-    def __init__(self, directory: Path, name: str):
+    def __init__(self, directory: Path, name: str, device: str = "cpu"):
         self.case = case = json.loads((directory / f"{name}.json").read_text())
-        self.golden = Golden(directory, name)
+        self.golden = Golden(directory, name, device)
         size = {"channel_base": case["channel_base"], "channel_max": case["channel_max"]}
         self.G = Generator(
             case["z_dim"], case["c_dim"], case["w_dim"], case["img_resolution"], case["img_channels"],
@@ -39,7 +39,7 @@ class Networks:
                 k.removeprefix(prefix): torch.from_numpy(weights[k]) for k in weights.files if k.startswith(prefix)
             }
             network.load_state_dict(state)
-            network.eval()
+            network.eval().to(device)
         self.z, self.c = self.golden["z"], self.golden["c"]
 
     def fake(self) -> torch.Tensor:
