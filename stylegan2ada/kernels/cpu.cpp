@@ -56,8 +56,8 @@ SPINEGAN_EXPORT int spinegan_fir(int type, int channels_last, const void* x, voi
 }
 
 /// y = activation(x * scale + noise + bias). clamp NaN: none. scale, noise, bias: as computed (float, double), or null.
-SPINEGAN_EXPORT void spinegan_epilogue(int type, int channels_last, const void* x, void* y, Index images, Index channels,
-                                       Index pixels, Index block, const void* scale, const void* noise,
+SPINEGAN_EXPORT void spinegan_epilogue(int type, int channels_last, const void* x, void* y, Index images,
+                                       Index channels, Index pixels, Index block, const void* scale, const void* noise,
                                        Index noise_images, const void* bias, double slope, double gain, double clamp,
                                        Parallel parallel, int threads) {
     with_type(type, [&](auto* stored, auto number) {
@@ -72,11 +72,11 @@ SPINEGAN_EXPORT void spinegan_epilogue(int type, int channels_last, const void* 
 }
 
 /// Gradients of the epilogue; see Backward.
-SPINEGAN_EXPORT void spinegan_epilogue_backward(int type, int channels_last, const void* dy, const void* y, const void* x,
-                                                const void* scale, void* dx, void* dscale, void* dbias, void* dnoise,
-                                                void* sums, Index images, Index channels, Index pixels, Index block,
-                                                double slope, double gain, double clamp, Parallel parallel,
-                                                int threads) {
+SPINEGAN_EXPORT void spinegan_epilogue_backward(int type, int channels_last, const void* dy, const void* y,
+                                                const void* x, const void* scale, void* dx, void* dscale, void* dbias,
+                                                void* dnoise, void* sums, Index images, Index channels, Index pixels,
+                                                Index block, double slope, double gain, double clamp,
+                                                Parallel parallel, int threads) {
     with_type(type, [&](auto* stored, auto number) {
         using T = std::remove_pointer_t<decltype(stored)>;
         using A = decltype(number);

@@ -121,7 +121,7 @@ class CpuKernels:
         out_width, out_height = (padded_width - f_width) // down_x + 1, (padded_height - f_height) // down_y + 1
         if min(out_width, out_height) < 1:
             raise ValueError(
-                f"image of {padded_width} x {padded_height} pixels, padded, is smaller than the filter {f_width} x {f_height}"
+                f"the filter, {f_width} x {f_height}, is larger than the padded image, {padded_width} x {padded_height}"
             )
         if max(padded_width, padded_height, width * up_x, height * up_y, *map(abs, padding), *up, *down) > MAX_SIZE:
             raise ValueError(f"image of {padded_width} x {padded_height} pixels, padded, is too large")
@@ -180,7 +180,7 @@ class CpuKernels:
         want_bias: bool,
         want_noise: bool,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """(dx, dscale, dbias, dnoise) from dy, the result y (may be None if slope is 1 and clamp None) and x (for dscale).
+        """(dx, dscale, dbias, dnoise) from dy, the result y (None will do if slope is 1 and clamp None), x (for dscale).
 
         dx has dy's type and layout; dscale (N, C), dbias (C,), dnoise (N, 1, H, W) are float32, or float64 for doubles.
         Those not wanted are None. The same bits for any number of threads.
@@ -203,9 +203,9 @@ class CpuKernels:
             block = _block_pixels(channels, channels_last)
             sums = torch.empty([images * math.ceil(pixels / block), 2, channels], dtype=number)
             self.library.spinegan_epilogue_backward(
-                DTYPES[dy.dtype], channels_last, dy.data_ptr(), _address(y), _address(x), _address(scale), dx.data_ptr(),
-                _address(dscale), _address(dbias), _address(dnoise), sums.data_ptr(), images, channels, pixels, block,
-                slope, gain, _limit(clamp), *self._team(dy),
+                DTYPES[dy.dtype], channels_last, dy.data_ptr(), _address(y), _address(x), _address(scale),
+                dx.data_ptr(), _address(dscale), _address(dbias), _address(dnoise), sums.data_ptr(), images, channels,
+                pixels, block, slope, gain, _limit(clamp), *self._team(dy),
             )  # fmt: skip
         return dx, dscale, dbias, dnoise
 

@@ -28,7 +28,9 @@ struct Epilogue {
     T* y;
 
     const A* scale_of(Index image) const { return scale ? scale + image * blocks.channels : nullptr; }
-    const A* noise_of(Index image) const { return noise ? noise + (noise_images > 1 ? image * blocks.pixels : 0) : nullptr; }
+    const A* noise_of(Index image) const {
+        return noise ? noise + (noise_images > 1 ? image * blocks.pixels : 0) : nullptr;
+    }
 };
 
 template <class T, class A>
@@ -84,8 +86,8 @@ struct Backward {
 
 /// Channels [begin, end) of PIXELS neighbouring pixels in channels-last memory, the first at `at`.
 template <class V, int PIXELS, class T, class A>
-SPINEGAN_HD void backward_channels(const Backward<T, A>& p, Index at, Index begin, Index end, const A* factor, A* sum_gx,
-                                   A* sum_g, A* sum_pixel) {
+SPINEGAN_HD void backward_channels(const Backward<T, A>& p, Index at, Index begin, Index end, const A* factor,
+                                   A* sum_gx, A* sum_g, A* sum_pixel) {
     V over_channels[PIXELS];
     SPINEGAN_UNROLL for (int i = 0; i < PIXELS; ++i) over_channels[i] = Lanes<V>::splat(A(0));
     for (Index c = begin; c < end; c += Lanes<V>::count) {

@@ -20,7 +20,7 @@ struct Fir {
     Window columns(int x) const { return window(x, up_x, down_x, pad_x, f_width, width); }
 };
 
-constexpr int tile_rows = 2, tile = 4;
+constexpr int tile = 4;
 
 /// The outputs of some rows in channels-last memory: x, y of one image. By value: see cpu_epilogue.h.
 template <class T, class A>
@@ -65,20 +65,20 @@ inline Inside inside(int outputs, int up, int down, int pad, int taps, int pixel
     return {begin, std::max(begin, room < 0 ? 0 : std::min(outputs, room / down + 1))};
 }
 
-/// A filter of TAPS x TAPS, up and down the same along x and y.
-template <int TAPS, int UP, int DOWN, class T, class A>
+/// A filter of TAPS x TAPS, up and down the same along x and y. TILE_Y rows are done together where more than one pays.
+template <int TAPS, int UP, int DOWN, int TILE_Y, class T, class A>
 void fir_rows_in_tiles(Rows<T, A> rows, int begin, int end) {
     const Fir<A>& p = rows.p;
     const Index channels = p.channels;
     const Inside inside_y = inside(p.out_height, UP, DOWN, p.pad_y, TAPS, p.height);
     const Inside inside_x = inside(p.out_width, UP, DOWN, p.pad_x, TAPS, p.width);
     const int last_tile = inside_x.end - tile;
-    constexpr int reach = (TAPS - 1 + (tile_rows - 1) * DOWN) / UP + 1;  // rows of pixels that a block reads
+    constexpr int reach = (TAPS - 1 + (TILE_Y - 1) * DOWN) / UP + 1;  // rows of pixels that a block reads
     int row = begin;
     while (row < end) {
-        const bool block = row >= inside_y.begin && (row - inside_y.begin) % UP == 0 && row + tile_rows <= inside_y.end &&
-                           row + tile_rows <= end;
-        const int height = block ? tile_rows : 1;
+        const bool block = TILE_Y > 1 && row >= inside_y.begin && (row - inside_y.begin) % UP == 0 &&
+                           row + TILE_Y <= std::min(inside_y.end, end);
+        const int height = block ? TILE_Y : 1;
         const Window window = p.rows(row);
         int column = 0;
         for (; column < inside_x.begin; ++column)
@@ -88,15 +88,16 @@ void fir_rows_in_tiles(Rows<T, A> rows, int begin, int end) {
             T* to = rows.output(row, column);
             across<A>(channels, [&](auto v, Index c) {
                 using V = decltype(v);
-                if (block) {
-                    V sum[tile_rows][tile];
-                    SPINEGAN_UNROLL for (int o = 0; o < tile_rows * tile; ++o) {  // for the next rows, this column
+                if (TILE_Y > 1 && block) {
+                    V sum[TILE_Y][tile];
+                    SPINEGAN_UNROLL for (int o = 0; o < TILE_Y * tile; ++o) {  // for the next rows, this column
                         prefetch<false>(from + (reach + o / tile) * rows.stride + o % tile * channels + c);
-                        prefetch<true>(to + (tile_rows + o / tile) * rows.out_stride + o % tile * channels + c);
+                        prefetch<true>(to + (TILE_Y + o / tile) * rows.out_stride + o % tile * channels + c);
                     }
                     fir_block<TAPS, UP, DOWN>(from + c, rows.stride, channels, p.f, sum);
-                    SPINEGAN_UNROLL for (int o = 0; o < tile_rows * tile; ++o)
-                        Memory<V, T>::store(to + o / tile * rows.out_stride + o % tile * channels + c, sum[o / tile][o % tile]);
+                    SPINEGAN_UNROLL for (int i = 0; i < TILE_Y; ++i)
+                        SPINEGAN_UNROLL for (int o = 0; o < tile; ++o)
+                            Memory<V, T>::store(to + i * rows.out_stride + o * channels + c, sum[i][o]);
                 } else {
                     V sum[tile];
                     fir_tile<TAPS, UP, DOWN, 0>(from + c, rows.stride, channels, window, p.f, UP, sum);
@@ -112,23 +113,23 @@ void fir_rows_in_tiles(Rows<T, A> rows, int begin, int end) {
 
 template <class T, class A>
 void fir_channels_last(const Fir<A>& p, const T* x, T* y, Team team) {
-    auto rows = fir_rows<T, A>;
+    auto filter = fir_rows<T, A>;
     if (p.f_width == 4 && p.f_height == 4 && p.up_x == p.up_y && p.down_x == p.down_y) {
-        if (p.up_x == 1 && p.down_x == 1) rows = fir_rows_in_tiles<4, 1, 1, T, A>;
-        if (p.up_x == 2 && p.down_x == 1) rows = fir_rows_in_tiles<4, 2, 1, T, A>;
-        if (p.up_x == 1 && p.down_x == 2) rows = fir_rows_in_tiles<4, 1, 2, T, A>;
+        if (p.up_x == 1 && p.down_x == 1) filter = fir_rows_in_tiles<4, 1, 1, 2, T, A>;
+        if (p.up_x == 2 && p.down_x == 1) filter = fir_rows_in_tiles<4, 2, 1, 2, T, A>;
+        if (p.up_x == 1 && p.down_x == 2) filter = fir_rows_in_tiles<4, 1, 2, 1, T, A>;
     }
     // Few, tall bands: neighbouring rows share what they read.
     const Index bands = std::min<Index>(p.out_height, 1 + 8 * team.threads / std::max<Index>(p.images, 1));
     run(team, p.images * bands, [&](Index task) {
         const Index image = task / bands, band = task % bands;
-        rows({p, x + image * p.height * p.width * p.channels, y + image * p.out_height * p.out_width * p.channels},
-             int(band * p.out_height / bands), int((band + 1) * p.out_height / bands));
+        filter({p, x + image * p.height * p.width * p.channels, y + image * p.out_height * p.out_width * p.channels},
+               int(band * p.out_height / bands), int((band + 1) * p.out_height / bands));
     });
 }
 
-/// NCHW: neighbours are outputs of a row. Outputs x = phase + j*phases meet pixels that move by `step` with each j, with
-/// the same taps. Rows are unpacked first, as numbers with zeros on both sides, pixels `step` apart side by side.
+/// NCHW: neighbours are outputs of a row. Outputs phase, phase + phases, ... have the same taps and meet pixels that are
+/// `step` apart. Rows are unpacked first: as numbers, zeros on both sides, pixels `step` apart side by side.
 template <class T, class A>
 struct Plane {
     const Fir<A>& p;
