@@ -153,7 +153,7 @@ def test_fir_spreads_a_bad_pixel_as_far_as_the_filter_and_no_farther(kernels, dt
 def test_any_view_may_come_in(kernels, layout, view):
     x = view(random_images((2, 20, 12, 14), torch.float32, layout))
     f, arguments = torch.randn(4, 4), ((2, 2), (1, 1), (2, 1, 2, 1), True, 2.0)
-    assert torch.equal(kernels.fir(x, f, *arguments), kernels.fir(x.clone(memory_format=layout), f, *arguments))
+    assert_close(kernels.fir(x, f, *arguments), fir_reference(x, f, *arguments), torch.float32, scale=20)
     y = kernels.epilogue(x, None, None, None, 0.2, 1.5, 0.5)
     assert_close(y, activate(x.double(), 0.2, 1.5, 0.5), torch.float32)
     dx, _, dbias, _ = kernels.epilogue_backward(x, y, None, None, 0.2, 1.5, 0.5, False, True, False)

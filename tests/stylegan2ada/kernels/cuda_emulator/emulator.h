@@ -95,9 +95,10 @@ inline bool run(const unsigned int* grid, const unsigned int* block, std::functi
     kernel = std::move(body);
     threads.resize(block[0] * block[1] * block[2]);
     warp_values.resize(threads.size() + 32);
-    for (unsigned int z = 0; z < grid[2]; ++z)
-        for (unsigned int y = 0; y < grid[1]; ++y)
-            for (unsigned int x = 0; x < grid[0]; ++x) {
+    // Last block first: one that writes beyond its part, which is mostly upwards, spoils what is there already.
+    for (unsigned int z = grid[2]; z-- > 0;)
+        for (unsigned int y = grid[1]; y-- > 0;)
+            for (unsigned int x = grid[0]; x-- > 0;) {
                 blockIdx = {x, y, z};
                 if (!run_block()) return false;
             }
