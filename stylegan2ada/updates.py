@@ -27,7 +27,8 @@ TermFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class GeneratorTerm(NamedTuple):
     """An extra term of the generator's loss: weight * mean of function(images (N,C,H,W) in [-1,1], labels (N,K)).
 
-    The images are G's own, before augmentation.
+    The images are G's own, before augmentation. A function with an attribute `cuda_graph_safe = True` says that it does
+    the same work on the device at every call and reads nothing back; then G's step on CUDA can be recorded once.
     """
 
     name: str
