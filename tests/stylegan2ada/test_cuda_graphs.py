@@ -4,7 +4,11 @@ import contextlib
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from stylegan2ada import kernels, losses
+from stylegan2ada.augment import color, filtering, geometry, warp
 from stylegan2ada.cuda_graphs import WARM_UP_CALLS, CudaGraphs
 from stylegan2ada.optimizer_steps import SkippingSteps
 from stylegan2ada.updates import Execution
@@ -162,3 +166,86 @@ class TestWholeSteps:
         (line,) = log
         reason = "operation not permitted when stream is capturing"  # the first cause, not what it led to
         assert line.endswith(f": recording its CUDA graph failed ({reason}); going on without CUDA graphs")
+
+
+class Recorder(TorchDispatchMode):
+    """Notes every operation on tensors with the tensors themselves, below autograd."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        assert operation is not torch.ops.aten._local_scalar_dense.default, "a number was read back"
+        results = operation(*args, **(kwargs or {}))
+        self.operations.append((operation, args, kwargs or {}, results))
+        return results
+
+    def repeat(self) -> None:
+        """Does it all again: the same operations on the same memory, with the same Python numbers."""
+        for operation, args, kwargs, results in self.operations:
+            given = {storage(tensor) for tensor in tensors_of((args, kwargs))}
+            if not operation._schema.is_mutable and any(storage(tensor) in given for tensor in tensors_of(results)):
+                continue  # a view
+            again = operation(*args, **kwargs)
+            if not operation._schema.is_mutable:
+                for old, new in zip(tensors_of(results), tensors_of(again), strict=True):
+                    old.copy_(new)
+
+
+def tensors_of(tree) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class RecordingBackend(FakeBackend):
+    """As CUDA graphs do it, replaying runs no Python of the phase. But recording here works too, so that the replay
+    that follows at once has nothing to do."""
+
+    def record(self, function):
+        self.recorded += 1
+        recorder, fresh = Recorder(), [True]
+        with recorder:
+            outputs = function()
+
+        def replay():
+            self.replayed += 1
+            if not fresh:
+                with torch.no_grad():
+                    recorder.repeat()
+            fresh.clear()
+
+        return replay, outputs
+
+
+@pytest.fixture
+def ways_of_cuda(monkeypatch) -> None:
+    """On the CPU, what is done elsewhere so that nothing depends on a number that was drawn."""
+
+    def select(changed, transform, images, *parameters):
+        return torch.where(changed[:, None, None, None], transform(images, *parameters), images)
+
+    for group in (geometry, color, filtering):
+        monkeypatch.setattr(group, "where_changed", select)
+    monkeypatch.setattr(warp, "padding_px", lambda inverse, height, width, extra: (width - 1,) * 2 + (height - 1,) * 2)
+    monkeypatch.setattr(losses, "_mix_if_drawn", losses._mix_by_mask)
+    monkeypatch.setattr(kernels, "find", lambda *choice: None)  # the fused ones of a CPU are not torch's operations
+
+
+@pytest.mark.usefixtures("ways_of_cuda")
+@pytest.mark.parametrize(("precision", "pipe"), [("fp32", "bgcfnc"), ("bf16", None)])
+def test_phases_leave_all_that_changes_to_tensors(log, precision, pipe):
+    """Replayed operation by operation, without their Python, the phases still equal plain steps bit for bit."""
+    backend, states, reports = RecordingBackend(), [], []
+    for execution in (Execution(CudaGraphs(backend, log.append), SkippingSteps()), Execution()):
+        parts = StepParts(execution, pipe=pipe, precision=precision)
+        torch.manual_seed(1)
+        reports.append([parts.step() for _ in range(20)])
+        states.append(parts.state())
+    assert (backend.recorded, log) == (4, [])
+    for ours, plain in zip(*reports, strict=True):
+        assert differing(ours, plain) == []
+    assert differing(*states) == []
