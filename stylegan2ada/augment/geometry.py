@@ -39,11 +39,11 @@ class Geometry:
     def enabled(self) -> bool:
         return any((self.xflip, self.rotate90, self.xint, self.scale, self.rotate, self.aniso, self.xfrac))
 
-    def __call__(self, images: torch.Tensor, draws: Draws, taps: torch.Tensor) -> torch.Tensor:
-        """Transforms `images` (N, C, H, W); `taps` is the resampling filter."""
+    def __call__(self, images: torch.Tensor, draws: Draws, taps: torch.Tensor, kernels: str = "auto") -> torch.Tensor:
+        """Transforms `images` (N, C, H, W); `taps` is the resampling filter, `kernels` as in `ops`."""
         inverse = self.inverse(draws, *images.shape[2:])
         changed = (inverse != identity(len(inverse), 3, inverse.device)).any(2).any(1)
-        return where_changed(changed, lambda some, matrix: warp(some, matrix, taps), images, inverse)
+        return where_changed(changed, lambda some, matrix: warp(some, matrix, taps, kernels), images, inverse)
 
     def inverse(self, draws: Draws, height: int, width: int) -> torch.Tensor:
         """(N, 3, 3) maps from output to input positions. The order is the paper's: blitting first, shift last."""

@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from stylegan2ada.errors import UserError
+from stylegan2ada.layers import KernelUser
 from stylegan2ada.ops.upfirdn2d import setup_filter
 
 from .color import Color
@@ -18,7 +18,7 @@ from .geometry import Geometry
 from .wavelets import SYM6, band_filters
 
 
-class AugmentPipe(nn.Module):
+class AugmentPipe(KernelUser):
     """Random, differentiable augmentations of the images that the discriminator sees.
 
     Each transform is applied to each image with the probability `multiplier * p`, p being the buffer that the ADA
@@ -119,7 +119,7 @@ class AugmentPipe(nn.Module):
             raise ValueError(f"debug_percentile lies between 0 and 1, got {debug_percentile}")
         draws = Draws(len(images), self.p, debug_percentile)
         if self.geometry.enabled():
-            images = self.geometry(images, draws, self.Hz_geom)
+            images = self.geometry(images, draws, self.Hz_geom, self.kernels)
         if self.color.enabled():
             images = self.color(images, draws)
         if self.filtering.enabled():

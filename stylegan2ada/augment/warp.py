@@ -16,7 +16,7 @@ from stylegan2ada.ops.upfirdn2d import upfirdn2d
 FILTER_SHIFT_PX = -0.25
 
 
-def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor, kernels: str = "auto") -> torch.Tensor:
     """Moves image i (of (N, C, H, W)) by the affine map whose inverse is `inverse` (N, 3, 3); `taps`: even length.
 
     The images are padded as far as the maps look on the CPU, and as far as one reflection goes elsewhere: tensors whose
@@ -28,11 +28,15 @@ def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor) -> tor
         padding = padding_px(inverse, height, width, 2 * _reach_px(taps))
     else:
         padding = (width - 1, width - 1, height - 1, height - 1)
-    return warp_padded(images, inverse, taps, padding)
+    return warp_padded(images, inverse, taps, padding, kernels)
 
 
 def warp_padded(
-    images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor, padding: tuple[int, int, int, int]
+    images: torch.Tensor,
+    inverse: torch.Tensor,
+    taps: torch.Tensor,
+    padding: tuple[int, int, int, int],
+    kernels: str = "auto",
 ) -> torch.Tensor:
     """`warp` with the padding given: px (left, right, top, bottom), each less than the size of the image."""
     height, width = images.shape[2:]
@@ -42,12 +46,12 @@ def warp_padded(
     center = ((left - right) / 2, (top - bottom) / 2)
 
     even = len(taps) // 2
-    planes = upfirdn2d(_planes(images), taps, up=2, padding=[even, even - 1, even, even - 1], gain=4)
+    planes = upfirdn2d(_planes(images), taps, up=2, padding=[even, even - 1, even, even - 1], gain=4, kernels=kernels)
     images = _images(planes, len(images))
     grid = sampling_grid(inverse, (height + 2 * reach, width + 2 * reach), images.shape[2:], center)
     images = grid_sample(images, grid.to(images.dtype))
     crop = even - 1 - 2 * reach
-    planes = upfirdn2d(_planes(images), taps, down=2, padding=crop, flip_filter=True)
+    planes = upfirdn2d(_planes(images), taps, down=2, padding=crop, flip_filter=True, kernels=kernels)
     return _images(planes, len(images))
 
 

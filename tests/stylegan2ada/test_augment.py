@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from stylegan2ada import kernels
 from stylegan2ada.augment import AUGMENT_PIPES, AugmentPipe, make_augment_pipe
 from stylegan2ada.augment.batch import where_changed
 from stylegan2ada.augment.color import recolor
@@ -15,6 +16,7 @@ from stylegan2ada.augment.filtering import reflect
 from stylegan2ada.augment.matrices import around_gray, compose
 from stylegan2ada.augment.warp import padding_px, warp, warp_padded
 from stylegan2ada.augment.wavelets import SYM6
+from stylegan2ada.compute import set_kernels
 from stylegan2ada.errors import UserError
 from tests.golden import Golden, assert_golden
 
@@ -269,6 +271,14 @@ class TestGeometry:
             for small, large in zip(*results, strict=True):
                 torch.testing.assert_close(small, large, rtol=0, atol=5e-4 * large.abs().max().item())
         assert beyond < 10, "in some cases the two paddings differ"
+
+    def test_the_kernels_are_those_that_were_chosen(self, monkeypatch):
+        seen = set()
+        monkeypatch.setattr(kernels, "find", lambda choice, *where: seen.add(choice))
+        pipe = pipe_of("scale")
+        set_kernels(pipe, "reference")
+        pipe(torch.randn(1, 1, 8, 8))
+        assert seen == {"reference"}
 
     def test_direction_and_center(self):
         """A smooth blob lands where the affine map says, to a fraction of a pixel."""
