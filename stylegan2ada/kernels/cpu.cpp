@@ -66,8 +66,8 @@ SPINEGAN_EXPORT void spinegan_epilogue(int type, int channels_last, const void* 
         const Epilogue<T, A> p{{images, channels, pixels, block}, activation<T, A>(slope, gain, clamp),
                                static_cast<const T*>(x), static_cast<const A*>(scale), static_cast<const A*>(noise),
                                static_cast<const A*>(bias), noise_images, static_cast<T*>(y)};
-        const auto block_of = channels_last ? epilogue_channels_last<T, A> : epilogue_planes<T, A>;
-        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { block_of(p, task); });
+        const auto do_block = epilogue_block<T, A>(p.blocks, channels_last);
+        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { do_block(p, task); });
     });
 }
 
@@ -84,8 +84,8 @@ SPINEGAN_EXPORT void spinegan_epilogue_backward(int type, int channels_last, con
                                static_cast<const T*>(dy), static_cast<const T*>(y), static_cast<const T*>(x),
                                static_cast<const A*>(scale), static_cast<T*>(dx), static_cast<A*>(dscale),
                                static_cast<A*>(dbias), static_cast<A*>(dnoise), static_cast<A*>(sums)};
-        const auto block_of = channels_last ? backward_channels_last<T, A> : backward_planes<T, A>;
-        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { block_of(p, task); });
+        const auto do_block = backward_block<T, A>(p.blocks, channels_last);
+        run({parallel, threads}, p.blocks.tasks(), [&](Index task) { do_block(p, task); });
         backward_finish(p);
     });
 }

@@ -20,6 +20,7 @@ INSTRUCTION_SETS = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "baseline i
 
 # Below this many elements a second thread costs more than it saves.
 ELEMENTS_PER_THREAD = 16384
+CPU = torch.device("cpu")
 MAX_SIZE = 2**30  # of a side, filter or padding, in pixels: the library counts them in 32 bits
 
 _INT, _LONG, _DOUBLE, _POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_double, ctypes.c_void_p
@@ -27,13 +28,13 @@ _TEAM = [_POINTER, _INT]
 
 
 @functools.cache
-def load() -> "CpuKernels":
+def load(device: torch.device = CPU) -> "CpuKernels":
     """The kernels of the best library that was built and that this processor can run. Raises KernelsUnavailable."""
     libraries = runnable_libraries(FOLDER)
     if not libraries:
         raise KernelsUnavailable(
-            "no C++ compiler was at hand when SpineGAN was installed; "
-            "install one (Debian, Ubuntu: `apt install g++`), then SpineGAN again (`pip install --no-deps .`)"
+            "they were not built when SpineGAN was installed, for want of a C++ compiler; "
+            "install one (Debian, Ubuntu: apt install g++), then SpineGAN again (pip install -v -e .)"
         )
     name, path = next(iter(libraries.items()))
     return open_library(name, path)
@@ -180,7 +181,7 @@ class CpuKernels:
         want_bias: bool,
         want_noise: bool,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """(dx, dscale, dbias, dnoise) from dy, the result y (None will do if slope is 1 and clamp None), x (for dscale).
+        """(dx, dscale, dbias, dnoise) from dy, the result y (not needed if slope is 1 and clamp None), x (for dscale).
 
         dx has dy's type and layout; dscale (N, C), dbias (C,), dnoise (N, 1, H, W) are float32, or float64 for doubles.
         Those not wanted are None. The same bits for any number of threads.

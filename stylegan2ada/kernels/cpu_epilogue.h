@@ -51,6 +51,37 @@ void epilogue_channels_last(Epilogue<T, A> p, Index task) {
     }
 }
 
+/// With fewer channels than lanes, vectors run on through the channels of `lanes` pixels, after which all repeats.
+template <class A>
+struct FewChannels {
+    static constexpr int lanes = Lanes<Wide<A>>::count;
+    A values[lanes * lanes];
+
+    /// values (C,), or `missing`, once for each pixel.
+    FewChannels(const A* of_channels, Index channels, A missing) {
+        for (Index i = 0; i < lanes * channels; ++i) values[i] = of_channels ? of_channels[i % channels] : missing;
+    }
+};
+
+template <class T, class A>
+void epilogue_few_channels(Epilogue<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), end = p.blocks.end(task), channels = p.blocks.channels;
+    const FewChannels<A> scale(p.scale_of(image), channels, A(1)), bias(p.bias, channels, A(0));
+    const A* noise = p.noise_of(image);
+    FewChannels<A> shift = bias;
+    for (Index pixel = p.blocks.begin(task); pixel < end; pixel += shift.lanes) {
+        const Index at = (image * p.blocks.pixels + pixel) * channels;
+        const Index count = std::min<Index>(shift.lanes, end - pixel);
+        for (Index i = 0; noise && i < count; ++i)
+            for (Index c = 0; c < channels; ++c) shift.values[i * channels + c] = bias.values[c] + noise[pixel + i];
+        across<A>(count * channels, [&](auto v, Index i) {
+            using V = decltype(v);
+            v = Memory<V, T>::load(p.x + at + i) * Memory<V, A>::load(scale.values + i);
+            Memory<V, T>::store(p.y + at + i, p.activation.forward(v + Memory<V, A>::load(shift.values + i)));
+        });
+    }
+}
+
 template <class T, class A>
 void epilogue_planes(Epilogue<T, A> p, Index task) {
     const Index image = task / p.blocks.per_image(), begin = p.blocks.begin(task), count = p.blocks.end(task) - begin;
@@ -128,6 +159,39 @@ void backward_channels_last(Backward<T, A> p, Index task) {
     for (; pixel < end; ++pixel) backward_pixels<1>(p, image, pixel, sum_gx, sum_g);
 }
 
+template <class T, class A>
+void backward_few_channels(Backward<T, A> p, Index task) {
+    const Index image = task / p.blocks.per_image(), end = p.blocks.end(task), channels = p.blocks.channels;
+    const FewChannels<A> scale(p.scale ? p.scale + image * channels : nullptr, channels, A(1));
+    FewChannels<A> sum_gx(nullptr, channels, A(0)), sum_g = sum_gx, gradients = sum_gx;
+    for (Index pixel = p.blocks.begin(task); pixel < end; pixel += scale.lanes) {
+        const Index first = image * p.blocks.pixels + pixel, count = std::min<Index>(scale.lanes, end - pixel);
+        across<A>(count * channels, [&](auto v, Index i) {
+            using V = decltype(v);
+            using M = Memory<V, A>;
+            const V g = p.template gradient<V>(first * channels + i);
+            if (p.x) {
+                v = M::load(sum_gx.values + i) + g * Memory<V, T>::load(p.x + first * channels + i);
+                M::store(sum_gx.values + i, v);
+            }
+            M::store(sum_g.values + i, M::load(sum_g.values + i) + g);
+            M::store(gradients.values + i, g);
+            Memory<V, T>::store(p.dx + first * channels + i, g * M::load(scale.values + i));
+        });
+        for (Index i = 0; p.dnoise && i < count; ++i) {
+            A sum = 0;
+            for (Index c = 0; c < channels; ++c) sum += gradients.values[i * channels + c];
+            p.dnoise[first + i] = sum;
+        }
+    }
+    A *of_gx = p.sums + task * 2 * channels, *of_g = of_gx + channels;
+    std::fill(of_gx, of_gx + 2 * channels, A(0));
+    for (Index i = 0; i < scale.lanes * channels; ++i) {
+        of_gx[i % channels] += sum_gx.values[i];
+        of_g[i % channels] += sum_g.values[i];
+    }
+}
+
 /// Pixels [begin, end) of one channel in NCHW memory, the channel's part of the block at `at`.
 template <class V, class T, class A>
 SPINEGAN_HD void backward_run(const Backward<T, A>& p, Index at, Index begin, Index end, A factor, A* noise, A& sum_gx,
@@ -174,6 +238,19 @@ void backward_finish(const Backward<T, A>& p) {
         for (Index c = 0; of_image && c < channels; ++c) of_image[c] += sum_gx[c];
         for (Index c = 0; p.dbias && c < channels; ++c) p.dbias[c] += sum_g[c];
     }
+}
+
+/// The function that does a block.
+template <class T, class A>
+auto epilogue_block(const Blocks& blocks, bool channels_last) {
+    if (!channels_last) return epilogue_planes<T, A>;
+    return blocks.channels < Lanes<Wide<A>>::count ? epilogue_few_channels<T, A> : epilogue_channels_last<T, A>;
+}
+
+template <class T, class A>
+auto backward_block(const Blocks& blocks, bool channels_last) {
+    if (!channels_last) return backward_planes<T, A>;
+    return blocks.channels < Lanes<Wide<A>>::count ? backward_few_channels<T, A> : backward_channels_last<T, A>;
 }
 
 }  // namespace spinegan

@@ -128,8 +128,8 @@ void fir_channels_last(const Fir<A>& p, const T* x, T* y, Team team) {
     });
 }
 
-/// NCHW: neighbours are outputs of a row. Outputs phase, phase + phases, ... have the same taps and meet pixels that are
-/// `step` apart. Rows are unpacked first: as numbers, zeros on both sides, pixels `step` apart side by side.
+/// NCHW: neighbours are outputs of a row. Outputs phase, phase + phases, ... have the same taps and meet pixels `step`
+/// apart. Rows are unpacked first: as numbers, with zeros on both sides, pixels `step` apart side by side.
 template <class T, class A>
 struct Plane {
     const Fir<A>& p;
