@@ -1,6 +1,6 @@
 """Builds the fused CPU kernels where a C++ compiler is at hand. All else about the package stands in setup.cfg.
 
-One library per instruction set, each optional: what does not compile is left out, and SpineGAN runs on torch's operators
+One library per instruction set, each optional: without one that compiles, SpineGAN runs on torch's operators
 and says so. They are plain shared libraries, not Python modules: `stylegan2ada/kernels/cpu.py` loads the best one.
 """
 

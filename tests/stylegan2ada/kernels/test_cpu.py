@@ -75,7 +75,9 @@ def fir_reference(x, f, up, down, padding, flip_filter, gain):
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 filters = st.one_of(st.just((4, 4)), st.tuples(st.integers(1, 6), st.integers(1, 6)))
-shapes = st.tuples(st.integers(1, 2), st.sampled_from([1, 2, 3, 7, 15, 17, 37, 64]), st.integers(1, 20), st.integers(1, 40))
+shapes = st.tuples(
+    st.integers(1, 2), st.sampled_from([1, 2, 3, 7, 15, 17, 37, 64]), st.integers(1, 20), st.integers(1, 40)
+)
 
 
 @st.composite
