@@ -74,7 +74,7 @@ def _parts(device: str, peer: str | None, folder: str) -> list[Part]:
     step = [*python, "benchmarks.step_time", "--device", device, "--resolution", "256,256", "--batch", "16,64"]
     tests = [path for path in TEST_FOLDERS if (ROOT / path).exists()]
     golden = str(ROOT / "tests" / "data")
-    default_run = [sys.executable, "train.py", "--device", device, "--kimg", "1", "--tick", "0.2",
+    default_run = [sys.executable, "train.py", "--cfg", "spinegan", "--device", device, "--kimg", "1", "--tick", "0.2",
                    "--phantom-train", "200", "--phantom-test", "64", "--classifier-epochs", "1",
                    "--outdir", folder, "--cache-dir", f"{folder}/cache"]  # fmt: skip
     return [

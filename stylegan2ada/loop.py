@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from . import kernels
 from .ada import AdaController
 from .augment import AugmentPipe, make_augment_pipe
 from .checkpoint import PARTS, SnapshotWriter, make_discriminator, make_generator, read_snapshot
@@ -99,6 +100,7 @@ def train(
     _set_backend_flags(config, device)
     log = RunLog(run_dir)
     write_options(run_dir, config)
+    log(f"computing in {config.precision} on {device}, {kernels.describe(config.kernels, device)}")
 
     networks = _make_networks(config, device, log)
     augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
@@ -159,14 +161,11 @@ def _choose_execution(
     if device.type != "cuda":
         return EAGER, EAGER, None
     skips = SkippingSteps(TOLERATED_SKIPS.get(config.precision, 0))
-    eager = Execution(run_eagerly, skips)
-    if not getattr(config, "cuda_graphs", True):
-        return eager, eager, skips
     graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
     unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
     if unsafe:
         log(f"the generator runs without CUDA graphs: the term {', '.join(unsafe)} is not marked cuda_graph_safe")
-    return eager if unsafe else graphed, graphed, skips
+    return graphed._replace(run_phase=run_eagerly) if unsafe else graphed, graphed, skips
 
 
 class _Recorder:
