@@ -47,6 +47,7 @@ def train_classifier(
     validation_fraction: float = 0.1,
     weights: str = "auto",
     device: str | torch.device = "cpu",
+    precision: str = "fp32",
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[SpineClassifier, list[Epoch]]:
@@ -57,6 +58,7 @@ def train_classifier(
     seed: of the split, the weights, the order and the views; the global random state is left as it was.
     validation_fraction: of each class, at least one image; kept out of training, and the epoch with the best
         AUC on it is returned. 0 trains on everything and returns the last epoch.
+    precision: "bf16" computes the convolutions of the training steps in bfloat16; anything else is float32.
     weights: see `weights.load_starting_weights`; `notify` gets its remarks.
 
     Raises `UserError` for unusable settings or data and `NonFiniteError` when the loss becomes NaN or Inf.
@@ -69,7 +71,7 @@ def train_classifier(
         classifier = SpineClassifier(names_of_classes(train), input_size_for(train.resolution))
         origin = load_starting_weights(classifier.backbone, weights, notify)
         classifier.to(device)
-        run = _Run(classifier, fitted, held_out, batch_size, learning_rate, seed, epochs, progress)
+        run = _Run(classifier, fitted, held_out, batch_size, learning_rate, seed, epochs, progress, precision == "bf16")
         history = [run.epoch(number) for number in range(1, epochs + 1)]
         classifier.load_state_dict(run.best_state)
     classifier.provenance = Provenance(
@@ -101,13 +103,15 @@ class _Run:
         seed: int,
         epochs: int,
         progress: Progress,
+        is_bf16: bool,
     ) -> None:
         self.classifier = classifier
         self.held_out = held_out
         self.epochs = epochs
         self.progress = progress
+        self.is_bf16 = is_bf16
         self.class_weights = balanced_class_weights(fitted.labels).to(classifier.device)
-        self.optimizer = torch.optim.Adam(classifier.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(classifier.parameters(), lr=learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
         # Whole batches only, where there is one: a last batch of one image has no variance for batch norm.
         batch_size = min(batch_size, len(fitted))
@@ -138,7 +142,9 @@ class _Run:
         """One optimiser step on uint8 (N,C,H,W) pixels and (N,K) labels; returns the loss."""
         images = random_views(to_model_range(pixels.to(self.classifier.device)), self.generator)
         labels = labels.to(self.classifier.device)
-        loss = (classification_loss(self.classifier(images), labels) * (labels @ self.class_weights)).mean()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.is_bf16):
+            logits = self.classifier(images)
+        loss = (classification_loss(logits.float(), labels) * (labels @ self.class_weights)).mean()
         if not torch.isfinite(loss):
             raise NonFiniteError(f"the classifier's loss became {loss.item()} in {place}: lower the learning rate")
         self.optimizer.zero_grad()

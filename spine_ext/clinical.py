@@ -27,6 +27,7 @@ class ClinicalTerm(nn.Module):
         classifier: SpineClassifier,
         reduction: Literal["mean", "sum"] = "mean",
         batch_size: int | None = None,
+        precision: str = "fp32",
     ) -> None:
         super().__init__()
         if reduction not in ("mean", "sum"):
@@ -34,12 +35,16 @@ class ClinicalTerm(nn.Module):
         if reduction == "sum" and (batch_size is None or batch_size < 1):
             raise UserError(f"the clinical term's sum needs the batch size, an integer above 0, not {batch_size}")
         self.scale = batch_size if reduction == "sum" else 1
+        self.is_bf16 = precision == "bf16"
         self.classifier = copy.deepcopy(classifier).requires_grad_(False)
         self.train(False)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """images float (N,C,H,W) in [-1, 1], labels (N,K) one-hot, to losses (N,)."""
-        return self.scale * classification_loss(self.classifier(images.to(self.classifier.linear.weight.dtype)), labels)
+        images = images.to(self.classifier.linear.weight.dtype)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.is_bf16):
+            logits = self.classifier(images)
+        return self.scale * classification_loss(logits.to(images.dtype), labels)
 
     def train(self, mode: bool = True) -> "ClinicalTerm":
         """Stays in eval mode: dropout and batch statistics would make the loss depend on the other images."""

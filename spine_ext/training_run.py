@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from stylegan2ada.allocator import keep_freed_memory
 from stylegan2ada.checkpoint import make_generator
 from stylegan2ada.config import TrainingConfig
 from stylegan2ada.dataset import ImageDataset
@@ -32,6 +33,8 @@ Log = Callable[[str], None]
 def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
     """Runs the plan and returns the run folder."""
     request = plan.request
+    if request.device.type == "cpu":
+        keep_freed_memory()
     data_path, test_path = request.data, request.test_data
     if plan.phantom is not None:
         log(f"no --data given: training on the {NOTICE}")
@@ -69,7 +72,7 @@ def _train_in(
     if classifier is not None:
         save_classifier(classifier, run_dir / "classifier.safetensors")
         if plan.gamma_clinical > 0:
-            term = ClinicalTerm(classifier, request.clinical_reduction, config.batch_size)
+            term = ClinicalTerm(classifier, request.clinical_reduction, config.batch_size, config.precision)
             terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
         if test is not None:
             evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed))
@@ -94,7 +97,7 @@ def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None,
     cached = None
     if plan.phantom is not None and request.subset is None and not request.mirror:
         stem = phantom_paths(request.cache_dir, plan.phantom).train_zip.stem
-        name = f"classifier-{stem}-epochs{epochs}-seed{plan.config.seed}.safetensors"
+        name = f"classifier-{stem}-epochs{epochs}-seed{plan.config.seed}-{plan.config.precision}.safetensors"
         cached = request.cache_dir / plan.phantom.name / name
         if cached.exists():
             log(f"classifier: {cached} (from an earlier run)")
@@ -111,8 +114,9 @@ def _train_classifier(
     log(f"no --classifier given: training one on {len(dataset)} images, {epochs} epochs")
     line = ProgressLine("classifier", "image")
     classifier, _ = train_classifier(
-        dataset, epochs=epochs, seed=plan.config.seed, device=plan.request.device, notify=log, progress=line
-    )
+        dataset, epochs=epochs, seed=plan.config.seed, device=plan.request.device, notify=log, progress=line,
+        precision=plan.config.precision,
+    )  # fmt: skip
     classifier.provenance = dataclasses.replace(classifier.provenance, phantom=dataset.notice == NOTICE)
     if test is not None:
         auc = auc_on(classifier, test)

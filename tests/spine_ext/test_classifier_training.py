@@ -42,6 +42,17 @@ class TestTrain:
         assert classifier.provenance.weights_origin == "random"
         assert not classifier.provenance.phantom
 
+    def test_it_learns_in_bfloat16(self) -> None:
+        seen = []
+        classifier, history = train_classifier(
+            ToyImages([0, 1] * 12), epochs=4, batch_size=8, weights="random", precision="bf16", notify=seen.append
+        )
+        assert auc_on(classifier, ToyImages([0, 1] * 10, seed=9)) == 1.0
+        assert history[-1].training_loss < 0.3 < history[0].training_loss
+        assert {parameter.dtype for parameter in classifier.parameters()} == {torch.float32}
+        single, _ = train_classifier(ToyImages([0, 1] * 12), epochs=4, batch_size=8, weights="random")
+        assert not torch.equal(single.linear.weight, classifier.linear.weight)  # it did compute in another type
+
     def test_it_learns_many_classes(self) -> None:
         names = ("none", "spur", "slip")
         classifier, _ = train_classifier(

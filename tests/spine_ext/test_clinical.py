@@ -89,6 +89,23 @@ class TestGradient:
         assert (term(images, labels) < before).all()
 
 
+class TestPrecision:
+    def test_bfloat16_points_the_same_way(self, binary: SpineClassifier) -> None:
+        labels, found = torch.eye(2)[[0, 1, 1, 0]], {}
+        torch.manual_seed(0)
+        pixels = draw(4, px=64)
+        for precision in ("fp32", "bf16", "fp16"):
+            images = pixels.clone().requires_grad_(True)
+            losses = ClinicalTerm(binary, precision=precision)(images, labels)
+            (gradient,) = torch.autograd.grad(losses.sum(), images)
+            assert losses.dtype == gradient.dtype == torch.float32
+            found[precision] = losses.detach(), gradient.flatten()
+        torch.testing.assert_close(found["bf16"][0], found["fp32"][0], rtol=0.05, atol=0.05)
+        assert torch.cosine_similarity(found["bf16"][1], found["fp32"][1], 0) > 0.9
+        assert not torch.equal(found["bf16"][0], found["fp32"][0])
+        assert torch.equal(found["fp16"][0], found["fp32"][0])  # too coarse for it: stays float32
+
+
 class TestFrozen:
     def test_nothing_of_it_learns_or_changes(self, binary: SpineClassifier) -> None:
         term = ClinicalTerm(binary)
