@@ -275,8 +275,8 @@ def test_a_nan_in_the_gradient_passes(kernels, dtype, layout):
     assert dnoise.isnan().nonzero().tolist() == [[0, 0, 1, 2]]
 
 
-def test_the_clamp_is_recognised_after_rounding(kernels, dtype):
-    clamp = 0.3  # no 16-bit number
+@pytest.mark.parametrize("clamp", [0.1, 0.3, 0.7])  # no 16-bit numbers: rounded up, or down
+def test_the_clamp_is_recognised_after_rounding(kernels, dtype, clamp):
     x = torch.full((1, 32, 2, 2), 5.0, dtype=dtype)
     y = kernels.epilogue(x, None, None, None, 1.0, 1.0, clamp)
     assert torch.equal(y, torch.full_like(x, clamp))
