@@ -78,6 +78,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
               help="Of the activations.  [auto: bf16 where the machine is fast in it]")
 @click.option("--kernels", type=click.Choice(KERNEL_CHOICES),
               help="Fused kernels where there are any, those or an error, torch's operators.  [auto]")
+@click.option("--cuda-graphs", type=bool, metavar="BOOL", help="Record the steps on CUDA and replay them.  [true]")
 @click.option("--fp32", type=bool, metavar="BOOL", help="The official way to say --precision fp32.  [false]")
 @click.option("--nhwc", type=bool, metavar="BOOL", help="Accepted; images are always channels-last.")
 @click.option("--nobench", type=bool, metavar="BOOL", help="No cuDNN benchmarking.  [false]")
@@ -123,6 +124,7 @@ def main(
     freezed: int | None,
     precision: str | None,
     kernels: str | None,
+    cuda_graphs: bool | None,
     fp32: bool | None,
     nhwc: bool | None,
     nobench: bool | None,
@@ -144,7 +146,7 @@ def main(
             options=RunOptions(
                 cfg=cfg, gpus=gpus, snap=snap, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch, aug=aug, p=p,
                 target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32,
-                precision=precision, kernels=kernels, nobench=nobench,
+                precision=precision, kernels=kernels, cuda_graphs=cuda_graphs, nobench=nobench,
                 allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
                 latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight,
                 style_mixing=style_mixing,

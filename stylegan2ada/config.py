@@ -141,6 +141,7 @@ class TrainingConfig:
     allow_tf32: bool = False
     precision: str = "fp32"
     kernels: str = "auto"
+    cuda_graphs: bool = True
     notes: tuple[str, ...] = ()
     extensions: dict = field(default_factory=dict)
 

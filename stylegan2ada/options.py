@@ -36,6 +36,7 @@ class RunOptions:
     fp32: bool | None = None
     precision: str | None = None
     kernels: str | None = None
+    cuda_graphs: bool | None = None
     nobench: bool | None = None
     allow_tf32: bool | None = None
     workers: int | None = None
@@ -55,7 +56,7 @@ class RunOptions:
 
 
 OFFICIAL_DEFAULTS = RunOptions(
-    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, precision="auto", kernels="auto",
+    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, precision="auto", kernels="auto", cuda_graphs=True,
     nobench=False, allow_tf32=False, workers=3, tick=4.0, latent=512, channel_max=512,
 )  # fmt: skip
 
@@ -87,6 +88,7 @@ def resolve_config(given: RunOptions, data: DataConfig, device: torch.device = C
         allow_tf32=options.allow_tf32,
         precision=resolve_precision(options.precision, device),
         kernels=options.kernels,
+        cuda_graphs=options.cuda_graphs,
     )
 
 

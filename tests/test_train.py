@@ -29,7 +29,7 @@ FLAGS = {
     "--pl-weight", "--style-mixing",
     "--gamma-clinical", "--clinical-reduction", "--classifier", "--classifier-epochs",
     "--aug", "--p", "--target", "--augpipe", "--resume", "--freezed",
-    "--precision", "--kernels", "--fp32", "--nhwc", "--nobench", "--allow-tf32", "--workers",
+    "--precision", "--kernels", "--cuda-graphs", "--fp32", "--nhwc", "--nobench", "--allow-tf32", "--workers",
 }  # fmt: skip
 
 # A network of a few thousand weights, for a few steps.
