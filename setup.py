@@ -1,7 +1,7 @@
 """Builds the fused CPU kernels where a C++ compiler is at hand. All else about the package stands in setup.cfg.
 
 One library per instruction set, each optional: without one that compiles, SpineGAN runs on torch's operators
-and says so. They are plain shared libraries, not Python modules: `stylegan2ada/kernels/cpu.py` loads the best one.
+and says so. They are plain shared libraries, not Python modules: `stylegan2ada/ops/kernels/cpu.py` loads the best one.
 """
 
 import platform
@@ -10,7 +10,7 @@ from glob import glob
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FOLDER = "stylegan2ada/kernels"
+FOLDER = "stylegan2ada/ops/kernels"
 INSTRUCTION_SETS = {  # name -> options of gcc and clang, options of Microsoft's compiler
     "baseline": ([], []),
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
@@ -35,7 +35,7 @@ setup(
     cmdclass={"build_ext": BuildLibraries},
     ext_modules=[
         Extension(
-            f"stylegan2ada.kernels._cpu_{name}",
+            f"stylegan2ada.ops.kernels._cpu_{name}",
             [f"{FOLDER}/cpu.cpp"],
             depends=sorted(glob(f"{FOLDER}/*.h")),
             language="c++",

@@ -27,7 +27,7 @@ from .peer_step import check_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 LAST_LINES = 40  # of a part that failed
-TEST_FOLDERS = ("tests/test_cuda.py", "tests/test_cuda_step.py", "tests/stylegan2ada/kernels", "tests/stylegan2ada/ops")
+TEST_FOLDERS = ("tests/test_cuda.py", "tests/test_cuda_step.py", "tests/stylegan2ada/ops")
 RUN_LINES = ("tick", "fused", "kernels", "precision", "without", "Frechet", "frechet", "untrained", "trained", "real_")
 
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 import click
 import torch
 
-from stylegan2ada import kernels as available
 from stylegan2ada.allocator import keep_freed_memory
 from stylegan2ada.cli import Command
 from stylegan2ada.config import KERNEL_CHOICES
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import UserError
-from stylegan2ada.kernels import plain
+from stylegan2ada.ops import kernels as available
 from stylegan2ada.ops import setup_filter
+from stylegan2ada.ops.kernels import plain
 from stylegan2ada.progress import ProgressLine
 
 from .machine import OthersClock, describe_machine, load_average, load_warnings

@@ -7,8 +7,8 @@ import statistics
 import torch
 
 from stylegan2ada.cuda_graphs import run_eagerly
-from stylegan2ada.kernels import describe
 from stylegan2ada.loop import _choose_execution, _make_networks, _no_augmentation, _set_backend_flags
+from stylegan2ada.ops.kernels import describe
 from stylegan2ada.updates import FakeSampler, GeneratorUpdate, PlainDiscriminatorUpdate
 
 from .step_setup import Seconds, StepSetup, count_parameters, random_reals, timed

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 
-from . import kernels
 from .ada import AdaController
 from .augment import AugmentPipe, make_augment_pipe
 from .checkpoint import PARTS, SnapshotWriter, make_discriminator, make_generator, read_snapshot
@@ -25,6 +24,7 @@ from .errors import NonFiniteError
 from .generator import Generator
 from .grids import FakeGrid, save_real_grid
 from .images import to_model_range
+from .ops import kernels
 from .optimizer_steps import SkippingSteps
 from .progress import ProgressLine
 from .run_folder import RunLog, write_options

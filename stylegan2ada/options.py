@@ -56,8 +56,8 @@ class RunOptions:
 
 
 OFFICIAL_DEFAULTS = RunOptions(
-    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, precision="auto", kernels="auto", cuda_graphs=True,
-    nobench=False, allow_tf32=False, workers=3, tick=4.0, latent=512, channel_max=512,
+    cfg="auto", gpus=1, snap=50, seed=0, aug="ada", freezed=0, fp32=False, precision="auto", kernels="auto",
+    cuda_graphs=True, nobench=False, allow_tf32=False, workers=3, tick=4.0, latent=512, channel_max=512,
 )  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from torch.autograd import gradcheck, gradgradcheck
 from stylegan2ada.augment import make_augment_pipe
 from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
 from stylegan2ada.dataset import ImageDataset
-from stylegan2ada.kernels import find, plain
 from stylegan2ada.loop import train
 from stylegan2ada.ops import modulated_conv2d, setup_filter, upfirdn2d
 from stylegan2ada.ops.grid_sample import grid_sample
+from stylegan2ada.ops.kernels import find, plain
 from stylegan2ada.ops.scale_bias_act import scale_bias_act
-from tests.stylegan2ada.kernels import cuda_checks
+from tests.stylegan2ada.ops.kernels import cuda_checks
 from tests.toy_images import write_toy_zip
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -66,7 +66,7 @@ def test_a_short_run(tmp_path, num_fp16_res):
 
 
 # ---- fused kernels --------------------------------------------------------------------------------------------------
-# Their definitions hold on the CPU too, thread by thread: tests/stylegan2ada/kernels/test_cuda_emulated.py.
+# Their definitions hold on the CPU too, thread by thread: tests/stylegan2ada/ops/kernels/test_cuda_emulated.py.
 
 RESAMPLING = [((1, 1), (1, 1), (1, 2, 2, 1)), ((2, 2), (1, 1), (2, 1, 2, 1)), ((1, 1), (2, 2), (1, 1, 1, 1))]
 EPILOGUE = (0.2, math.sqrt(2), 1.5)  # slope, gain, clamp

@@ -26,7 +26,7 @@ ROOMS = (
     (
         "stylegan2ada.images",
         "stylegan2ada.image_files",
-        "stylegan2ada.kernels",
+        "stylegan2ada.ops.kernels",
         "stylegan2ada.ops",
         "stylegan2ada.dataset",
         "stylegan2ada.dataset_labels",

@@ -45,7 +45,7 @@ def bias_act(
 
     x: any shape; b: (x.shape[dim],) or None. `alpha` (lrelu's slope below zero) and `gain` default to the activation's
     own; clamp None means no limit. Differentiable twice with respect to x and b. `linear`, `relu` and `lrelu` run on
-    the fused kernels where there are any (`kernels`: see `stylegan2ada.kernels.find`).
+    the fused kernels where there are any (`kernels`: see `stylegan2ada.ops.kernels.find`).
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"activation {act!r} is unknown; known: {', '.join(ACTIVATIONS)}")

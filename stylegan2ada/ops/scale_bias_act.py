@@ -7,8 +7,8 @@ modulation of a convolution's input.
 
 import torch
 
-from stylegan2ada import kernels as available
-from stylegan2ada.kernels import plain
+from . import kernels as available
+from .kernels import plain
 
 
 def scale_bias_act(
@@ -24,7 +24,7 @@ def scale_bias_act(
     """clamp(lrelu(x * scale + noise + bias, slope) * gain, -clamp, clamp), of x's type.
 
     x (N, C, H, W) or (N, C); scale (N, C), noise (N or 1, 1, H, W), bias (C,) or None; slope 1 is linear, 0 ReLU;
-    gain above 0; clamp None: no limit. `kernels`: see `stylegan2ada.kernels.find`. Differentiable twice.
+    gain above 0; clamp None: no limit. `kernels`: see `stylegan2ada.ops.kernels.find`. Differentiable twice.
     """
     return _Epilogue.apply(x, scale, noise, bias, float(slope), float(gain), clamp, kernels)
 

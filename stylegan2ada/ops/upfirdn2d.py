@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from stylegan2ada import kernels as available
-from stylegan2ada.kernels import plain
+from . import kernels as available
+from .kernels import plain
 
 IntPair = int | Sequence[int]
 
@@ -75,7 +75,7 @@ def upfirdn2d(
     """Inserts up-1 zeros after each pixel, pads (negative: crops), convolves with f * gain, keeps every down-th pixel.
 
     `flip_filter=False` is a true convolution, True a correlation. Differentiable any number of times with respect to x.
-    `kernels`: see `stylegan2ada.kernels.find`.
+    `kernels`: see `stylegan2ada.ops.kernels.find`.
     """
     if f is not None and f.ndim == 1:
         row, column = f[None, :], f[:, None]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from stylegan2ada import kernels
 from stylegan2ada.augment import AUGMENT_PIPES, AugmentPipe, make_augment_pipe
 from stylegan2ada.augment.batch import where_changed
 from stylegan2ada.augment.color import recolor
@@ -18,6 +17,7 @@ from stylegan2ada.augment.warp import padding_px, warp, warp_padded
 from stylegan2ada.augment.wavelets import SYM6
 from stylegan2ada.compute import set_kernels
 from stylegan2ada.errors import UserError
+from stylegan2ada.ops import kernels
 from tests.golden import Golden, assert_golden
 
 GOLDEN = Golden(Path(__file__).resolve().parent.parent / "data", "augment")

@@ -7,9 +7,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylegan2ada import kernels, losses
+from stylegan2ada import losses
 from stylegan2ada.augment import color, filtering, geometry, warp
 from stylegan2ada.cuda_graphs import WARM_UP_CALLS, CudaGraphs
+from stylegan2ada.ops import kernels
 from stylegan2ada.optimizer_steps import SkippingSteps
 from stylegan2ada.updates import Execution
 

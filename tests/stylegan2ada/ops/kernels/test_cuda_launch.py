@@ -8,9 +8,9 @@ import types
 import pytest
 import torch
 
-from stylegan2ada.kernels import cuda_modules, nvrtc
-from stylegan2ada.kernels.cuda_modules import CudaLauncher, LaunchError
-from stylegan2ada.kernels.cuda_params import EpilogueParams
+from stylegan2ada.ops.kernels import cuda_modules, nvrtc
+from stylegan2ada.ops.kernels.cuda_modules import CudaLauncher, LaunchError
+from stylegan2ada.ops.kernels.cuda_params import EpilogueParams
 
 
 class Status(enum.Enum):

@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stylegan2ada.kernels import cpu
-from stylegan2ada.kernels.unavailable import KernelsUnavailable
+from stylegan2ada.ops.kernels import cpu
+from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 
 LIBRARIES = cpu.runnable_libraries(cpu.FOLDER)
 DTYPES = list(cpu.DTYPES)

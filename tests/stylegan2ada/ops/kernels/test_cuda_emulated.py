@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from stylegan2ada.kernels.cuda_modules import SOURCES, entry_points
+from stylegan2ada.ops.kernels.cuda_modules import SOURCES, entry_points
 
 from . import cuda_checks as checks
 from .cuda_emulator import build

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from stylegan2ada import kernels
 from stylegan2ada.errors import UserError
-from stylegan2ada.kernels import cpu, describe, find
-from stylegan2ada.kernels.unavailable import KernelsUnavailable
+from stylegan2ada.ops import kernels
+from stylegan2ada.ops.kernels import cpu, describe, find
+from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 
 CPU = torch.device("cpu")
 

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from stylegan2ada import kernels
 from stylegan2ada.errors import UserError
-from stylegan2ada.kernels import cuda, cuda_modules, nvrtc
-from stylegan2ada.kernels.unavailable import KernelsUnavailable
+from stylegan2ada.ops import kernels
+from stylegan2ada.ops.kernels import cuda, cuda_modules, nvrtc
+from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 HAS_NVRTC = True

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from stylegan2ada.kernels import cuda_modules
-from stylegan2ada.kernels.cuda import CudaKernels
+from stylegan2ada.ops.kernels import cuda_modules
+from stylegan2ada.ops.kernels.cuda import CudaKernels
 
 _HERE = Path(__file__).parent
 _SOURCES = Path(cuda_modules.__file__).parent
