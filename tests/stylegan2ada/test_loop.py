@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-import safetensors.torch
+import safetensors.numpy
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -316,7 +316,7 @@ class TestSnapshotsInTheBackground:
         def fail(tensors, path, metadata):
             raise OSError("disk full")
 
-        monkeypatch.setattr(safetensors.torch, "save_file", fail)
+        monkeypatch.setattr(safetensors.numpy, "save_file", fail)
         with pytest.raises(OSError, match="disk full"):
             run(settings(dataset), dataset, tmp_path / "run")
         assert len(stats(tmp_path / "run")) < 3
@@ -327,18 +327,18 @@ class TestSnapshotsInTheBackground:
             time.sleep(0.3)
             raise OSError("disk full")
 
-        monkeypatch.setattr(safetensors.torch, "save_file", fail_late)
+        monkeypatch.setattr(safetensors.numpy, "save_file", fail_late)
         with pytest.raises(OSError, match="disk full"):
             run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run")
 
     def test_the_last_one_is_on_disk_when_the_run_returns(self, dataset, tmp_path, monkeypatch):
-        write = safetensors.torch.save_file
+        write = safetensors.numpy.save_file
 
         def write_late(tensors, path, metadata):
             time.sleep(0.3)
             write(tensors, path, metadata)
 
-        monkeypatch.setattr(safetensors.torch, "save_file", write_late)
+        monkeypatch.setattr(safetensors.numpy, "save_file", write_late)
         assert run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run").is_file()
 
 
