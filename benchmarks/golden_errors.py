@@ -18,6 +18,7 @@ Errors = dict[str, tuple[float, str]]
 
 
 def main(directory: Path, device: str = "cpu") -> None:
+    torch.backends.cudnn.allow_tf32 = False  # torch's default would round what convolutions read
     errors: Errors = {}
     operators(errors, Golden(directory, "ops", device))
     augmentations(errors, Golden(directory, "augment", device), device)

@@ -155,12 +155,16 @@ def _choose_execution(
     """The one place that decides how the phases of G and of D run, and who counts the steps that were left out.
 
     On a CPU: one operation after the other, looking for a NaN before every step. On CUDA the host never waits: the
-    device leaves such steps out and counts them, and each phase is a CUDA graph. Not so a generator with a term that
-    does not say (`cuda_graph_safe = True` on its function) that it does the same work at every call.
+    device leaves such steps out and counts them, and each phase is a CUDA graph, unless the settings say otherwise. Not
+    so a generator with a term that does not say (`cuda_graph_safe = True` on its function) that it does the same work
+    at every call.
     """
     if device.type != "cuda":
         return EAGER, EAGER, None
     skips = SkippingSteps(TOLERATED_SKIPS.get(config.precision, 0))
+    if not config.cuda_graphs:
+        plain = Execution(run_eagerly, skips)
+        return plain, plain, skips
     graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
     unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
     if unsafe:

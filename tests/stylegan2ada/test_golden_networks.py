@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stylegan2ada import losses
+from stylegan2ada.compute import set_kernels
 from stylegan2ada.discriminator import Discriminator
 from stylegan2ada.generator import Generator
 from tests.golden import Golden, assert_golden
@@ -21,7 +22,7 @@ LOOSER = {("uncond64", "Gmain", "synthesis.b16.conv1.noise_strength"): 5e-4}
 class Networks:
     """The generator and discriminator of one golden case, with its weights."""
 
-    def __init__(self, directory: Path, name: str, device: str = "cpu"):
+    def __init__(self, directory: Path, name: str, device: str = "cpu", kernels: str = "auto"):
         self.case = case = json.loads((directory / f"{name}.json").read_text())
         self.golden = Golden(directory, name, device)
         size = {"channel_base": case["channel_base"], "channel_max": case["channel_max"]}
@@ -40,6 +41,7 @@ class Networks:
             }
             network.load_state_dict(state)
             network.eval().to(device)
+            set_kernels(network, kernels)
         self.z, self.c = self.golden["z"], self.golden["c"]
 
     def fake(self) -> torch.Tensor:
@@ -59,12 +61,17 @@ class Networks:
             assert_golden(gradient, stored, tolerance, f"{group} {name}")
 
 
+@pytest.fixture(scope="module", params=["auto", "reference"])
+def kernels(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module", params=["cond32", "uncond64"])
-def networks(request: pytest.FixtureRequest, data_dir: Path) -> Networks:
+def networks(request: pytest.FixtureRequest, data_dir: Path, kernels: str) -> Networks:
     directory = data_dir
     if not (directory / f"{request.param}.npz").exists():
         directory = request.getfixturevalue("golden_dir")
-    return Networks(directory, request.param)
+    return Networks(directory, request.param, kernels=kernels)
 
 
 def test_state_names_and_order(networks: Networks) -> None:

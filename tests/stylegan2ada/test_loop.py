@@ -364,6 +364,11 @@ class TestExecution:
         assert isinstance(for_G.run_phase, CudaGraphs)
         assert for_G.optimizer_step is skips
 
+    def test_without_graphs_the_device_still_counts_what_it_leaves_out(self, choose):
+        for_G, for_D, skips = choose(cuda_graphs=False)
+        assert (for_G.run_phase, for_D.run_phase) == (run_eagerly, run_eagerly)
+        assert for_G.optimizer_step is for_D.optimizer_step is skips
+
     @pytest.mark.parametrize(("precision", "tolerated"), [("fp32", 0), ("bf16", 0), ("fp16", 9)])
     def test_only_float16_may_leave_steps_out(self, choose, precision, tolerated):
         assert choose(precision=precision)[2]._tolerated == tolerated

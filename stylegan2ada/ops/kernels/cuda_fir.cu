@@ -85,7 +85,8 @@ SPINEGAN_HD void fir_4x4(const FirParams& p) {
     const Window columns = window(column, UP, DOWN, p.pad_x, 4, p.width);
     const Window first = window(row, UP, DOWN, p.pad_y, 4, p.height);
     const int pixels = (3 - first.tap + (TILE - 1) * DOWN) / UP + 1;  // below each other, that a tile inside reads
-    const bool inside = row * DOWN >= p.pad_y && first.pixel + pixels <= p.height && row + TILE <= p.out_height;
+    const bool inside = first.count > 0 && row * DOWN >= p.pad_y && first.pixel + pixels <= p.height &&
+                        row + TILE <= p.out_height;
     const int tile_rows = smaller(TILE, p.out_height - row);
     for (int n = blockIdx.z; n < p.images; n += gridDim.z) {
         const T* x = static_cast<const T*>(p.x) + n * line * p.height + columns.pixel * pixel + c;
