@@ -168,9 +168,10 @@ def _per_pixel(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """The channels of every pixel times `matrix` (in, out): a 1x1 convolution, also fast for one or three channels."""
     batch, _, height, width = x.shape
     pixels = _pixels(x)
-    outer = len(matrix) == 1 and x.dtype == torch.float32  # the library is slow at products over a single number
+    # Matrix libraries are slow at products over a single number: oneDNN in float32, cuBLAS in all types.
+    outer = len(matrix) == 1 and (x.dtype == torch.float32 or x.is_cuda)
     y = pixels * matrix if outer else pixels @ matrix
-    return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+    return y.reshape(batch, height, width, matrix.shape[1]).permute(0, 3, 1, 2)
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:

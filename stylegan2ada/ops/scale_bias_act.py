@@ -97,7 +97,7 @@ class _EpilogueGradient(torch.autograd.Function):
             if ctx.needs_input_grad[1] and ddscale is not None:
                 dx = modulate(g, ddscale, ctx.settings[3])
             if ctx.needs_input_grad[2] and ddx is not None:
-                dscale = (g * ddx).sum(list(range(2, g.ndim)), dtype=scale.dtype)
+                dscale = plain.sum_of_pixels(g * ddx, scale.dtype)
         return ddy, dx, dscale, *[None] * 6
 
     @staticmethod

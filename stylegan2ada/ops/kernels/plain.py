@@ -39,13 +39,18 @@ def epilogue_backward(dy, y, x, scale, slope, gain, clamp, want_scale, want_bias
     if slope != 1:
         g = torch.where(y > 0, g, g * slope)
     if clamp is not None:
-        g = torch.where(y.abs() < clamp, g, 0)
+        g = torch.where(y.abs() >= clamp, 0, g)  # a NaN in y lets dy through
     pixels = list(range(2, dy.ndim))
     wide = torch.promote_types(dy.dtype, torch.float32)
-    dscale = (g * x).sum(pixels, dtype=wide) if want_scale else None
+    dscale = sum_of_pixels(g * x, wide) if want_scale else None
     dbias = g.sum([0, *pixels], dtype=wide) if want_bias else None
     dnoise = g.sum(1, keepdim=True, dtype=wide) if want_noise else None
     return g if scale is None else g * _per_image(scale, g), dscale, dbias, dnoise
+
+
+def sum_of_pixels(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(N, C, ...) to (N, C) of `dtype`; torch takes an empty list of dimensions for all of them."""
+    return x.sum(list(range(2, x.ndim)), dtype=dtype) if x.ndim > 2 else x.to(dtype)
 
 
 def _per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
