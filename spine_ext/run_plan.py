@@ -12,6 +12,7 @@ from stylegan2ada.config import DataConfig, TrainingConfig
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import check_writable
+from stylegan2ada.ops import kernels
 from stylegan2ada.options import RunOptions, resolve_config
 
 from .default_run import NOTICE, PHANTOM_SCALE, PhantomSize, phantom_paths
@@ -75,6 +76,7 @@ def plan_run(request: RunRequest) -> RunPlan:
     else:
         data = data_config(open_training_set(request, request.data, conditional), request)
     config = resolve_config(_options(request, paper, phantom), data, request.device)
+    kernels.find(config.kernels, request.device, torch.float32)  # raises where --kernels=fused cannot be had
     if request.options.augpipe is not None and config.augment.mode == "noaug":
         raise UserError(f"--augpipe={config.augment.pipe} has no effect without augmentation: add --aug=ada")
     if config.resume is not None:

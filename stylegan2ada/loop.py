@@ -165,8 +165,6 @@ def _choose_execution(
     if not config.cuda_graphs:
         plain = Execution(run_eagerly, skips)
         return plain, plain, skips
-    if not config.cuda_graphs:
-        return Execution(run_eagerly, skips), Execution(run_eagerly, skips), skips
     graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
     unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
     if unsafe:

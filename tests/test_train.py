@@ -20,6 +20,8 @@ from spine_ext.default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, PHANTOM_SCA
 from stylegan2ada import load
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
+from stylegan2ada.ops import kernels
+from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 from tests.toy_images import write_toy_zip
 
 FLAGS = {
@@ -226,6 +228,10 @@ def test_a_mistake_is_one_line(files, tmp_path, arguments, parts, dry_run):
     assert not (tmp_path / "cache").exists(), "refused before any phantom is drawn"
 
 
+def _no_kernels(device):
+    raise KernelsUnavailable("not built")
+
+
 class TestMistakesSeenWhenDataIsRead:
     def test_a_broken_image(self, files, tmp_path):
         result = run("--data", files / "broken", *TINY, outdir=tmp_path / "runs")
@@ -260,6 +266,16 @@ class TestMistakesSeenWhenDataIsRead:
         (tmp_path / "file").write_text("in the way")
         result = run("--cfg=spinegan", "--cache-dir", tmp_path / "file" / "below", outdir=tmp_path / "runs")
         assert_mistake(result, tmp_path / "runs", f"--cache-dir {tmp_path}/file/below", "choose another")
+
+    def test_fused_kernels_that_are_not_there_are_missed_before_any_work(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(kernels.LOADERS, "cpu", _no_kernels)
+        kernels._load.cache_clear()
+        try:
+            result = run("--cfg=spinegan", "--kernels=fused", outdir=tmp_path / "runs")
+        finally:
+            kernels._load.cache_clear()
+        assert_mistake(result, tmp_path / "runs", "--kernels fused: not built")
+        assert not (tmp_path / "cache").exists()
 
     def test_an_outdir_that_is_a_file(self, files, tmp_path):
         (tmp_path / "runs").write_text("")

@@ -111,3 +111,12 @@ def test_per_sample_gradients_under_vmap():
     found = torch.func.vmap(torch.func.grad(loss), (None, 0))(w, x)
     expected = torch.stack([torch.func.grad(loss)(w, image) for image in x])
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_no_images(taps):
+    x, w = make(0, 3, 4, 4), make(2, 3, taps, taps)
+    y = convolve(x, w)
+    assert y.shape == (0, 2, 5 - taps, 5 - taps)
+    dx, dw = torch.autograd.grad(y.sum(), (x, w))
+    assert dx.shape == x.shape and not dw.any()

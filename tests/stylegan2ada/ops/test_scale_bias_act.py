@@ -96,6 +96,21 @@ def test_nan_is_not_masked(kernels):
 
 
 @pytest.mark.parametrize("kernels", CHOICES)
+def test_nan_is_not_masked_in_the_gradient_either(kernels):
+    x = torch.tensor([[float("nan"), 1.0, 300.0]], requires_grad=True)
+    (dx,) = torch.autograd.grad(scale_bias_act(x, None, None, None, 0.2, 1.0, 256.0, kernels).sum(), x)
+    assert dx.tolist() == [[pytest.approx(0.2), 1, 0]], "y > 0 is false of a NaN, and so is y >= clamp"
+
+
+@pytest.mark.parametrize("kernels", CHOICES)
+def test_features_without_pixels(kernels):
+    """(N, C): there is nothing to sum a scale's gradient over."""
+    x, scale = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert gradcheck(lambda *given: scale_bias_act(*given, None, None, 0.2, 1.4, 0.8, kernels), (x, scale))
+    assert gradgradcheck(lambda *given: scale_bias_act(*given, None, None, 0.2, 1.4, 0.8, kernels), (x, scale))
+
+
+@pytest.mark.parametrize("kernels", CHOICES)
 def test_per_sample_gradients_under_vmap(kernels):
     x, scale, noise, bias = (tensor.detach() for tensor in operands())
 
