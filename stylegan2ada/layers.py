@@ -138,7 +138,7 @@ class SynthesisLayer(KernelUser):
         if noise_mode != "random":
             raise ValueError(f"noise_mode is 'random', 'const' or 'none', got {noise_mode!r}")
         shape = [x.shape[0], 1, self.resolution, self.resolution]
-        return torch.randn(shape, device=x.device) * self.noise_strength
+        return torch.randn(shape, dtype=self.noise_strength.dtype, device=x.device) * self.noise_strength
 
 
 class ToRGBLayer(KernelUser):

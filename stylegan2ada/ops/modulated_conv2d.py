@@ -23,9 +23,10 @@ def modulated_conv2d(
 ) -> torch.Tensor:
     """Convolves each image with the weight scaled by its own styles.
 
-    x (N, C_in, H, W), weight (C_out, C_in, kh, kw), styles (N, C_in), noise broadcastable to the result or None.
-    Scaling the weight's input channels equals scaling x before, and demodulation equals scaling the result, so no
-    weight per image is ever made; `fused_modconv=True` makes them, as the reference does (one grouped convolution).
+    x (N, C_in, H, W), weight (C_out, C_in, kh, kw), styles (N, C_in), noise None or maps as large as the
+    result: (H, W), (1, H, W) or (1 or N, 1, H, W). Scaling the weight's input channels equals scaling x before, and
+    demodulation equals scaling the result, so no weight per image is ever made; `fused_modconv=True` makes them, as the
+    reference does (one grouped convolution).
     """
     if fused_modconv:
         return modulated_conv2d_reference(

@@ -93,6 +93,11 @@ class TestSynthesisLayer:
         with pytest.raises(ValueError, match="'random', 'const' or 'none', got 'loud'"):
             layer(*inputs, noise_mode="loud")
 
+    def test_random_noise_has_the_precision_of_the_network(self):
+        layer = SynthesisLayer(2, 3, 4, 8).double()
+        for mode in ("random", "const"):
+            assert layer._noise(torch.zeros(2, 3, 8, 8, dtype=torch.float64), mode).dtype == torch.float64
+
 
 def test_torgb_by_its_formula():
     """Per image a weighted sum of the channels, no demodulation."""
