@@ -4,8 +4,10 @@ One library per instruction set, each optional: without one that compiles, Spine
 and says so. They are plain shared libraries, not Python modules: `stylegan2ada/ops/kernels/cpu.py` loads the best one.
 """
 
+import hashlib
 import platform
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -16,6 +18,14 @@ INSTRUCTION_SETS = {  # name -> options of gcc and clang, options of Microsoft's
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
     "avx512": (["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"], ["/arch:AVX512"]),
 }
+
+
+SOURCES = [f"{FOLDER}/bodies.h", *sorted(glob(f"{FOLDER}/cpu*.h")), f"{FOLDER}/cpu.cpp"]
+
+
+def sources_hash():
+    """As in cpu.py, which this cannot import: torch may not be there yet."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
 
 
 class BuildLibraries(build_ext):
@@ -37,7 +47,8 @@ setup(
         Extension(
             f"stylegan2ada.ops.kernels._cpu_{name}",
             [f"{FOLDER}/cpu.cpp"],
-            depends=sorted(glob(f"{FOLDER}/*.h")),
+            depends=SOURCES,
+            define_macros=[("SPINEGAN_SOURCES", f"0x{sources_hash()}ULL")],
             language="c++",
             optional=True,
         )

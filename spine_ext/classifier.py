@@ -94,7 +94,11 @@ class SpineClassifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float (N,C,H,W) in [-1, 1] to logits, (N,1) for two classes, (N,K) for more; differentiable."""
-        return self.linear(self.dropout(self.features(images)))
+        return self.logits_from(self.features(images))
+
+    def logits_from(self, features: torch.Tensor) -> torch.Tensor:
+        """`features` (N,1024) of images to logits, as `forward` gives them."""
+        return self.linear(self.dropout(features))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """float (N,C,H,W) in [-1, 1] to the (N,1024) inputs of the linear layer, before dropout."""
@@ -117,7 +121,7 @@ class SpineClassifier(nn.Module):
 
     def probabilities_from(self, features: torch.Tensor) -> torch.Tensor:
         """`features` (N,1024) of images to the probability of each class, (N,K)."""
-        logits = self.linear(self.dropout(features))
+        logits = self.logits_from(features)
         if logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # softmax of (0, x) is (1 - S, S)
         return logits.softmax(dim=1)

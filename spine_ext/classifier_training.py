@@ -83,6 +83,7 @@ def train_classifier(
             "learning_rate": learning_rate,
             "seed": seed,
             "validation_fraction": validation_fraction,
+            "precision": precision,
             "best_epoch": run.best_epoch.epoch,
             "validation_auc": run.best_epoch.validation_auc,
         },
@@ -143,8 +144,9 @@ class _Run:
         images = random_views(to_model_range(pixels.to(self.classifier.device)), self.generator)
         labels = labels.to(self.classifier.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.is_bf16):
-            logits = self.classifier(images)
-        loss = (classification_loss(logits.float(), labels) * (labels @ self.class_weights)).mean()
+            features = self.classifier.features(images)
+        logits = self.classifier.logits_from(features.float())
+        loss = (classification_loss(logits, labels) * (labels @ self.class_weights)).mean()
         if not torch.isfinite(loss):
             raise NonFiniteError(f"the classifier's loss became {loss.item()} in {place}: lower the learning rate")
         self.optimizer.zero_grad()

@@ -43,8 +43,9 @@ class ClinicalTerm(nn.Module):
         """images float (N,C,H,W) in [-1, 1], labels (N,K) one-hot, to losses (N,)."""
         images = images.to(self.classifier.linear.weight.dtype)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.is_bf16):
-            logits = self.classifier(images)
-        return self.scale * classification_loss(logits.to(images.dtype), labels)
+            features = self.classifier.features(images)
+        logits = self.classifier.logits_from(features.to(images.dtype))
+        return self.scale * classification_loss(logits, labels)
 
     def train(self, mode: bool = True) -> "ClinicalTerm":
         """Stays in eval mode: dropout and batch statistics would make the loss depend on the other images."""

@@ -1,4 +1,4 @@
-"""How a network computes: the type of its activations and the kernels of its operators. Nothing of it is in snapshots.
+"""How a network computes: the type of its activations and the kernels of its operators; neither is part of its state.
 
 Parameters, styles, demodulation, the sum of the images, minibatch statistics, dense layers and losses are float32 at
 every precision; convolutions and what stands between them run in the chosen type.

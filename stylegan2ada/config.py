@@ -179,7 +179,8 @@ class TrainingConfig:
 
 
 def config_from_dict(values: dict) -> TrainingConfig:
-    """The config that `TrainingConfig.to_dict` described; unknown or missing keys raise UserError."""
+    """The config that `TrainingConfig.to_dict` described. Keys that an older version did not have take their defaults;
+    others that are missing, and unknown ones, raise UserError."""
     parts = {
         "data": DataConfig,
         "network": NetworkConfig,

@@ -237,10 +237,11 @@ def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[
     D = make_discriminator(config).to(device)
     pipe = make_augment_pipe(config.augment.pipe).to(device)
     pipe.p.fill_(config.augment.p)
-    for network in (G, D, pipe):
-        set_kernels(network, config.kernels)
-        set_precision(network, config.precision)
     G_ema = copy.deepcopy(G).eval().requires_grad_(False)
+    for network in (G, D, G_ema, pipe):
+        set_kernels(network, config.kernels)
+    for network in (G, D):  # the average, which is shown and measured, computes in float32 as whoever loads it will
+        set_precision(network, config.precision)
     if config.resume is not None:
         _, kimg, tensors = read_snapshot(config.resume)
         log(f"starting from {config.resume} ({kimg:.1f} kimg)")

@@ -100,6 +100,7 @@ def _with_fp32_as_precision(given: RunOptions) -> RunOptions:
 
 
 def _network(options: RunOptions, base: Preset) -> NetworkConfig:
+    is_fp32_asked_for = options.precision == "fp32"  # not what "auto" finds: the network must not depend on the machine
     return NetworkConfig(
         channel_base=_or(options.channel_base, round(base.fmaps * 32768)),
         channel_max=options.channel_max,
@@ -108,8 +109,8 @@ def _network(options: RunOptions, base: Preset) -> NetworkConfig:
         mapping_layers=base.mapping_layers,
         d_architecture="orig" if options.cfg == "cifar" else "resnet",
         mbstd_group_size=base.mbstd,
-        num_fp16_res=0 if options.precision == "fp32" else 4,  # asked for, not found by "auto": the network must not
-        conv_clamp=None if options.precision == "fp32" else 256,  # depend on the machine
+        num_fp16_res=0 if is_fp32_asked_for else 4,
+        conv_clamp=None if is_fp32_asked_for else 256,
         freeze_layers=options.freezed,
     )
 

@@ -40,7 +40,7 @@ def _gate(x, w, stride, padding, shape, transposed: bool) -> torch.Tensor | None
     images and latents, would pay for the weights as well. The gate makes the weight's gradient a node of its own, which
     autograd visits only where it leads somewhere. Function transforms (vmap) do without.
     """
-    if not w.requires_grad or torch._C._are_functorch_transforms_active():
+    if not (w.requires_grad and torch.is_grad_enabled()) or torch._C._are_functorch_transforms_active():
         return None
     return _Gate.apply(w, _Held(x), stride, padding, shape, transposed)
 

@@ -155,6 +155,19 @@ class TestFailure:
             load(snapshot)
         assert_one_line(error, snapshot)
 
+    def test_settings_of_an_older_version(self, snapshot):
+        """Before precision and kernels could be chosen: such files load, and compute in float32."""
+
+        def age(header):
+            for name in ("precision", "kernels", "cuda_graphs"):
+                del header["config"][name]
+
+        expected = load(snapshot).generator.state_dict()
+        rewrite(snapshot, age)
+        found = load(snapshot)
+        assert found.config.precision == "fp32"
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.generator.state_dict().items())
+
     @pytest.mark.parametrize(("key", "value"), [("resolution_px", 48), ("num_channels", 7)])
     def test_settings_that_are_impossible(self, snapshot, key, value):
         def spoil(header):

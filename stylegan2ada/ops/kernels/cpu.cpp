@@ -37,6 +37,9 @@ Activation<A> activation(double slope, double gain, double clamp) {
 
 using namespace spinegan;
 
+/// Hash of the sources this was built from, set by setup.py: cpu.py loads no other.
+SPINEGAN_EXPORT unsigned long long spinegan_sources() { return SPINEGAN_SOURCES; }
+
 /// y (N, C, out_height, out_width) = FIR filter of x (N, C, height, width). 0: out of memory, 1: done.
 SPINEGAN_EXPORT int spinegan_fir(int type, int channels_last, const void* x, void* y, Index images, Index channels,
                                  int height, int width, int out_height, int out_width, const void* f, int f_height,

@@ -5,6 +5,7 @@ The library itself checks nothing. Here everything is checked, made dense and al
 
 import ctypes
 import functools
+import hashlib
 import math
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -44,9 +45,20 @@ def open_library(instruction_set: str, path: Path) -> "CpuKernels":
     """The kernels in the library at `path`. Raises KernelsUnavailable."""
     try:
         library = ctypes.CDLL(str(path))
+        library.spinegan_sources.restype = ctypes.c_uint64
+        if library.spinegan_sources() != sources_hash(FOLDER):  # its functions may expect other arguments
+            raise KernelsUnavailable(f"{path} was built from other sources; install SpineGAN again")
         return CpuKernels(_declare(library), _openmp_parallel(), INSTRUCTION_SETS[instruction_set])
     except (OSError, AttributeError) as error:  # does not load; lacks a function
         raise KernelsUnavailable(f"{path} is not usable ({error}); install SpineGAN again") from error
+
+
+def sources_hash(folder: Path) -> int:
+    """Of all that the library is built from; setup.py computes the same."""
+    digest = hashlib.sha256()
+    for file in [folder / "bodies.h", *sorted(folder.glob("cpu*.h")), folder / "cpu.cpp"]:
+        digest.update(file.read_bytes())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def runnable_libraries(folder: Path) -> dict[str, Path]:
@@ -211,8 +223,8 @@ class CpuKernels:
         return dx, dscale, dbias, dnoise
 
     def _team(self, x: torch.Tensor) -> tuple[int | None, int]:
-        """The last two arguments of every function: the pool of threads and how many to use."""
-        return self.parallel, max(1, min(torch.get_num_threads(), x.numel() // ELEMENTS_PER_THREAD))
+        """The last two arguments of every function: the pool of threads and how many to use, one or all."""
+        return self.parallel, torch.get_num_threads() if x.numel() >= 2 * ELEMENTS_PER_THREAD else 1
 
 
 def _block_pixels(channels: int, channels_last: bool) -> int:

@@ -14,6 +14,8 @@ namespace spinegan {
 
 using Parallel = void (*)(void (*)(void*), void*, unsigned threads, unsigned flags);  // GOMP_parallel
 
+/// Either one thread or all that torch uses: a smaller team would make the OpenMP library end the others, which the next
+/// operation of torch would have to start again.
 struct Team {
     Parallel parallel;  // or null
     int threads;
@@ -26,9 +28,8 @@ void run(Team team, Index tasks, const Body& body) {
     auto work = [&] {
         for (Index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(task);
     };
-    const unsigned threads = unsigned(std::min<Index>(team.threads, tasks));
-    if (!team.parallel || threads < 2) return work();
-    team.parallel([](void* p) { (*static_cast<decltype(work)*>(p))(); }, &work, threads, 0);
+    if (!team.parallel || team.threads < 2 || tasks < 2) return work();
+    team.parallel([](void* p) { (*static_cast<decltype(work)*>(p))(); }, &work, unsigned(team.threads), 0);
 }
 
 /// Calls body(V{}, i) for groups of neighbours i, i+1, ... that cover 0 ... count-1: whole vectors, then single ones.

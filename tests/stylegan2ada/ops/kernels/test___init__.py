@@ -1,5 +1,7 @@
 """Which kernels are found, and what is said where there are none."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -97,3 +99,17 @@ def test_loading_is_tried_once(monkeypatch, fresh_cache):
     for _ in range(3):
         assert find("auto", CPU, torch.float32) is None
     assert calls == [CPU]
+
+
+def test_a_library_of_other_sources_is_not_loaded(built, tmp_path, monkeypatch):
+    """As after `git pull` without installing again: its functions may expect other arguments."""
+    name, library = next(iter(cpu.runnable_libraries(cpu.FOLDER).items()))
+    for file in cpu.FOLDER.iterdir():
+        if file.suffix in (".h", ".cpp"):
+            shutil.copy(file, tmp_path)
+    monkeypatch.setattr(cpu, "FOLDER", tmp_path)
+    cpu.open_library(name, library)
+    with (tmp_path / "cpu_loops.h").open("a") as file:
+        file.write("// changed\n")
+    with pytest.raises(KernelsUnavailable, match="was built from other sources; install SpineGAN again"):
+        cpu.open_library(name, library)
