@@ -11,10 +11,10 @@ import torch
 from stylegan2ada.errors import UserError
 
 from . import cpu, cuda
+from .tensors import DTYPES
 from .unavailable import KernelsUnavailable
 
 CHOICES = ("auto", "fused", "reference")
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LOADERS = {"cpu": lambda device: cpu.load(), "cuda": cuda.load}  # by device type; they raise KernelsUnavailable
 
 

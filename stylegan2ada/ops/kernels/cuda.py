@@ -4,21 +4,32 @@ Work is enqueued on torch's current stream and all memory comes from torch, so C
 """
 
 import functools
-import math
 from dataclasses import dataclass
 
 import torch
 
 from . import nvrtc
-from .cuda_modules import THREADS, TYPE_NAMES, CudaLauncher, Dims, LaunchError, neighbours
+from .cuda_modules import THREADS, CudaLauncher, Dims, LaunchError, neighbours
 from .cuda_params import EpilogueBackwardParams, EpilogueParams, FirParams
+from .tensors import (
+    LARGEST_COUNT,
+    address,
+    check_counts,
+    computing_dtype,
+    dense,
+    dense_image,
+    empty_filtered,
+    like,
+    limit,
+    operand,
+    sizes,
+)
 from .unavailable import KernelsUnavailable
 
 _LARGEST_FILTER = 1024  # taps; LARGEST_FILTER of cuda_fir.cu
 _TILE = 4  # rows per thread; TILE of cuda_fir.cu
 _PLANE_CHANNELS = 16  # PLANE_CHANNELS of cuda_epilogue.cu
 _LARGEST_GRID_YZ = 65_535
-_LARGEST_COUNT = 2**30  # pixels, columns, ... fit 32-bit numbers; offsets in memory have 64 bits
 _FIR_4X4 = {(1, 1, 1, 1): "fir_up1_down1", (2, 2, 1, 1): "fir_up2_down1", (1, 1, 2, 2): "fir_up1_down2"}
 _ENOUGH_BLOCKS = 1024  # several per multiprocessor of the largest GPU
 
@@ -50,29 +61,17 @@ class CudaKernels:
 
     def fir(self, x, f, up, down, padding, flip_filter, gain):
         """`ops.upfirdn2d` for a 2-D filter f (fh, fw) of up to 1024 taps. x: (N, C, H, W)."""
-        if x.ndim != 4 or f.ndim != 2 or f.numel() > _LARGEST_FILTER or f.numel() == 0:
-            raise ValueError(
-                f"fir takes x (N, C, H, W) and a filter (fh, fw) of 1 to {_LARGEST_FILTER} taps, "
-                f"got {tuple(x.shape)} and {tuple(f.shape)}"
-            )
-        if min(*up, *down) < 1:
-            raise ValueError(f"up {up} and down {down} are at least 1")
-        x, channels_last = self._dense(x)
-        f = _beside(f, "f", x, f.shape)
-        images, channels, height, width = x.shape
-        out_height = (height * up[1] + padding[2] + padding[3] - f.shape[0]) // down[1] + 1
-        out_width = (width * up[0] + padding[0] + padding[1] - f.shape[1]) // down[0] + 1
-        if out_height < 1 or out_width < 1:
-            raise ValueError(f"the filter {tuple(f.shape)} is larger than the padded image, of {tuple(x.shape)}")
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        y = torch.empty(
-            (images, channels, out_height, out_width), dtype=x.dtype, device=x.device, memory_format=memory_format
-        )
+        x, channels_last = dense_image(x, self.launcher.device)
+        if f.ndim != 2 or not 1 <= f.numel() <= _LARGEST_FILTER:
+            raise ValueError(f"a filter is (fh, fw) of 1 to {_LARGEST_FILTER} taps, got {tuple(f.shape)}")
+        f = operand(f.to(computing_dtype(x)), "f", f.shape, x)
+        y = empty_filtered(x, channels_last, f, up, down, padding)
         if y.numel() == 0:
             return y
+        (images, channels, height, width), (out_height, out_width) = x.shape, y.shape[2:]
         if not channels_last:
             images, channels = images * channels, 1
-        _check_counts(images, height * up[1], width * up[0], out_height * down[1], out_width * down[0])
+        check_counts(images, out_height * down[1], out_width * down[0])
         kernel = _FIR_4X4.get((*up, *down), "fir") if f.shape == (4, 4) else "fir"
         tiles = _blocks(out_height, 1 if kernel == "fir" else _TILE)
         size = _neighbours_per_thread(x.dtype, channels, x, y)
@@ -86,19 +85,18 @@ class CudaKernels:
 
     def epilogue(self, x, scale, noise, bias, slope, gain, clamp):
         """clamp(lrelu(x * scale[n,c] + noise[n or 0, pixel] + bias[c], slope) * gain). x: (N, C, H, W) or (N, C)."""
-        x, channels_last = self._dense(x)
-        images, channels, pixels = _sizes(x)
-        channels_last = channels_last or pixels == 1
-        scale = _beside(scale, "scale", x, (images, channels))
-        bias = _beside(bias, "bias", x, (channels,))
+        x, channels_last = dense(x, self.launcher.device)
+        images, channels, pixels = sizes(x)
+        scale = operand(scale, "scale", (images, channels), x)
+        bias = operand(bias, "bias", (channels,), x)
         noise_images = 1 if noise is None or noise.shape[0] == 1 else images
-        noise = _beside(noise, "noise", x, (noise_images, 1, *x.shape[2:]))
+        noise = operand(noise, "noise", (noise_images, 1, *x.shape[2:]), x)
         y = torch.empty_like(x)
         if y.numel() == 0:
             return y
         size = _neighbours_per_thread(x.dtype, channels if channels_last else pixels, x, y, scale, noise, bias)
         if channels_last:
-            if scale is None and noise is None and images * pixels < _LARGEST_COUNT:
+            if scale is None and noise is None and images * pixels < LARGEST_COUNT:
                 images, pixels = 1, images * pixels
             grid, block, pixels_per_block = _grid_of_pixels(images, pixels, channels // size, most_rounds=8)
             kernel = "epilogue_pixels"
@@ -107,9 +105,9 @@ class CudaKernels:
             pixels_per_block = threads * size * 4
             grid = _blocks(pixels, pixels_per_block), min(images * channels, _LARGEST_GRID_YZ), 1
             kernel, block = "epilogue_planes", (threads, 1, 1)
-        _check_counts(images * channels, pixels)
+        check_counts(images * channels, pixels)
         params = EpilogueParams(
-            x.data_ptr(), _address(scale), _address(noise), _address(bias), y.data_ptr(), slope, gain, _limit(clamp),
+            x.data_ptr(), address(scale), address(noise), address(bias), y.data_ptr(), slope, gain, limit(clamp),
             images, pixels, channels, noise_images, pixels_per_block,
         )  # fmt: skip
         self.launcher.launch(x.dtype, kernel, size, grid, block, params)
@@ -117,21 +115,16 @@ class CudaKernels:
 
     def epilogue_backward(self, dy, y, x, scale, slope, gain, clamp, want_scale, want_bias, want_noise):
         """(dx, dscale (N, C), dbias (C,), dnoise (N, 1, H, W)) of `epilogue`, in one pass; None if not wanted."""
-        dy, channels_last = self._dense(dy)
-        images, channels, pixels = _sizes(dy)
-        channels_last = channels_last or pixels == 1
-        if y is None and (slope != 1 or clamp is not None):
-            raise ValueError("the gradient of a slope or a clamp needs y")
-        y = _like(y, "y", dy) if slope != 1 or clamp is not None else None
-        if want_scale and x is None:
-            raise ValueError("the gradient of scale needs x")
-        x = _like(x, "x", dy) if want_scale else None
-        scale = _beside(scale, "scale", dy, (images, channels))
+        dy, channels_last = dense(dy, self.launcher.device)
+        images, channels, pixels = sizes(dy)
+        y = like(y, "y", dy) if slope != 1 or clamp is not None else None
+        x = like(x, "x", dy) if want_scale else None
+        scale = operand(scale, "scale", (images, channels), dy)
         dx = torch.empty_like(dy)
         size = _neighbours_per_thread(dy.dtype, channels if channels_last else pixels, dy, y, x, scale, dx)
         noise_shape = (images, 1, *dy.shape[2:])
         if channels_last:
-            if scale is None and not want_scale and not want_noise and images * pixels < _LARGEST_COUNT:
+            if scale is None and not want_scale and not want_noise and images * pixels < LARGEST_COUNT:
                 images, pixels = 1, images * pixels
             grid, block, pixels_per_block = _grid_of_pixels(images, pixels, channels // size, most_rounds=16)
             kernel = "epilogue_backward_pixels"
@@ -140,19 +133,19 @@ class CudaKernels:
             pixels_per_block = threads * size
             grid = _blocks(pixels, pixels_per_block), _blocks(channels, _PLANE_CHANNELS), min(images, _LARGEST_GRID_YZ)
             kernel, block = "epilogue_backward_planes", (threads, 1, 1)
-        _check_counts(images * channels, pixels)
+        check_counts(images * channels, pixels)
 
         def sums(wanted: bool, *shape: int) -> torch.Tensor | None:
             """Room for what blocks sum up, where it is wanted; of an empty gradient the sums are zero."""
             make = torch.empty if dy.numel() else torch.zeros
-            return make(shape, dtype=_wide(dy.dtype), device=dy.device) if wanted else None
+            return make(shape, dtype=computing_dtype(dy), device=dy.device) if wanted else None
 
         dscale, dbias = (sums(wanted, images, grid[0], channels) for wanted in (want_scale, want_bias))
         dnoise = sums(want_noise, grid[1], images, pixels)
         if dy.numel() > 0:
             params = EpilogueBackwardParams(
-                dy.data_ptr(), _address(y), _address(x), _address(scale), dx.data_ptr(),
-                _address(dscale), _address(dbias), _address(dnoise), slope, gain, _limit(clamp),
+                dy.data_ptr(), address(y), address(x), address(scale), dx.data_ptr(),
+                address(dscale), address(dbias), address(dnoise), slope, gain, limit(clamp),
                 images, pixels, channels, pixels_per_block,
             )  # fmt: skip
             self.launcher.launch(dy.dtype, kernel, size, grid, block, params)
@@ -162,23 +155,6 @@ class CudaKernels:
             dbias.sum((0, 1)) if want_bias else None,
             (dnoise[0] if grid[1] == 1 else dnoise.sum(0)).reshape(noise_shape) if want_noise else None,
         )
-
-
-    def _dense(self, x: torch.Tensor) -> tuple[torch.Tensor, bool]:
-        """x (N, C, H, W) or (N, C) without gaps; whether its channels are neighbours. One channel counts as NCHW."""
-        if x.device != self.launcher.device or x.dtype not in TYPE_NAMES or x.layout != torch.strided or x.is_neg():
-            raise ValueError(
-                f"the kernels of {self.launcher.device} do not take {x.dtype} on {x.device}, layout {x.layout}"
-            )
-        if x.ndim == 2:
-            return x.contiguous(), True
-        if x.ndim != 4:
-            raise ValueError(f"images have shape (N, C, H, W) or (N, C), got {tuple(x.shape)}")
-        if x.shape[1] == 1 or x.is_contiguous():
-            return x.contiguous(), False
-        channels_last = x.stride(1) == 1
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        return x.contiguous(memory_format=memory_format), channels_last
 
 
 # ---- the shape of a launch: it depends on the tensors' shape alone, and with it the order of all sums -------------
@@ -227,47 +203,3 @@ def _blocks(total: int, per_block: int) -> int:
 def _power_of_two(number: int) -> int:
     """The smallest one that is not below `number`."""
     return 1 << max(number - 1, 0).bit_length()
-
-
-# ---- tensors --------------------------------------------------------------------------------------------------------
-
-
-def _like(t: torch.Tensor, name: str, dy: torch.Tensor) -> torch.Tensor:
-    """t, which must be of dy's kind, laid out as dy is."""
-    if t.shape != dy.shape or t.dtype != dy.dtype or t.device != dy.device:
-        raise ValueError(
-            f"{name} must be like dy, {tuple(dy.shape)} {dy.dtype} on {dy.device}; "
-            f"got {tuple(t.shape)} {t.dtype} on {t.device}"
-        )
-    return t if t.stride() == dy.stride() else torch.empty_like(dy).copy_(t)
-
-
-def _beside(t: torch.Tensor | None, name: str, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor | None:
-    """t of the given shape as dense numbers of the type that x is computed in."""
-    if t is None:
-        return None
-    if t.shape != shape or t.device != x.device:
-        raise ValueError(f"{name} must be {tuple(shape)} on {x.device}, got {tuple(t.shape)} on {t.device}")
-    return t.to(_wide(x.dtype)).contiguous()
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _sizes(x: torch.Tensor) -> tuple[int, int, int]:
-    """(images, channels, pixels)."""
-    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
-
-
-def _check_counts(*counts: int) -> None:
-    if max(counts) >= _LARGEST_COUNT:
-        raise ValueError(f"images of this size are not supported: {max(counts):,} is above {_LARGEST_COUNT:,}")
-
-
-def _limit(clamp: float | None) -> float:
-    return math.nan if clamp is None else clamp
-
-
-def _address(t: torch.Tensor | None) -> int | None:
-    return None if t is None else t.data_ptr()
