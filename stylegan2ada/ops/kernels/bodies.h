@@ -1,4 +1,4 @@
-// The arithmetic of the fused kernels, written once for the CPU (cpu.cpp) and for CUDA (cuda.cu, compiled by NVRTC).
+// The arithmetic of the fused kernels, written once for the CPU (cpu.cpp) and for CUDA (cuda_*.cu, compiled by NVRTC).
 //
 // Every body computes a value of type V: one number (float, double) or several neighbours side by side. Neighbours are
 // channels of one pixel in channels-last memory and pixels of one row in NCHW memory, so that they are neighbours in
