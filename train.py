@@ -27,7 +27,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--outdir", type=click.Path(path_type=Path), default="training-runs",
               help="Where the run folder goes.  [training-runs]")
 @click.option("--gpus", type=int, help="Number of GPUs; this version trains on one device.  [1]")
-@click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 15]")
+@click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 20]")
 @click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
 @click.option("--metrics", default="none", metavar="LIST",
               help="Metrics at each snapshot; this version knows none.  [none]")

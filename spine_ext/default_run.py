@@ -19,10 +19,10 @@ from .vindr import LABEL_SETS
 
 NOTICE = "built-in phantom: drawn shapes, not clinical data"
 
-# 64 px and a small network: about seven minutes on two CPU cores. A run of a thousand steps needs twice the usual
+# 64 px and a small network: about seven minutes on two CPU cores. A run of two thousand steps needs twice the usual
 # learning rate and a short average, leaves ADA no time to act, and gains nothing from path lengths and style mixing.
 PHANTOM_SCALE = RunOptions(
-    batch=16, kimg=15, tick=0.5, snap=15, channel_base=2048, channel_max=64, latent=128, ema_kimg=0.5, gamma=1.0,
+    batch=16, kimg=30, tick=0.5, snap=20, channel_base=2048, channel_max=64, latent=128, ema_kimg=1.0, gamma=1.0,
     lr=0.005, pl_weight=0.0, style_mixing=0.0, aug="noaug", workers=0,
 )  # fmt: skip
 
