@@ -15,6 +15,8 @@ from stylegan2ada.layers import (
     normalize_second_moment,
 )
 
+pytestmark = pytest.mark.usefixtures("implementation")
+
 
 class TestNormalizeSecondMoment:
     def test_each_row_gets_unit_mean_square(self):

@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from stylegan2ada.ops import bias_act
 from stylegan2ada.ops.bias_act import ACTIVATIONS, bias_act_reference
 
+pytestmark = pytest.mark.usefixtures("implementation")
 RELAXED = settings(max_examples=80, deadline=None, derandomize=True)
 
 PLAIN = {
@@ -85,8 +86,9 @@ def test_inputs_are_left_as_they_were():
 
 @pytest.mark.parametrize("clamp", [None, 1.1])
 @pytest.mark.parametrize("act", ACTIVATIONS)
-def test_both_derivatives(act, clamp):
-    x = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("shape", [(2, 3, 2), (2, 3), (2, 3, 2, 1)])  # fused kernels take the latter two
+def test_both_derivatives(shape, act, clamp):
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     b = torch.randn(3, dtype=torch.float64, requires_grad=True)
 
     def function(x, b):

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from stylegan2ada.ops import modulated_conv2d, setup_filter
 from stylegan2ada.ops.modulated_conv2d import modulated_conv2d_reference
 
+pytestmark = pytest.mark.usefixtures("implementation")
 RELAXED = settings(max_examples=60, deadline=None, derandomize=True)
 FIR = setup_filter([1, 3, 3, 1]).double()
 
