@@ -56,7 +56,7 @@ class TestTrain:
     def test_it_learns_many_classes(self) -> None:
         names = ("none", "spur", "slip")
         classifier, _ = train_classifier(
-            ToyImages([0, 1, 2] * 8, names), epochs=8, batch_size=8, weights="random", validation_fraction=0
+            ToyImages([0, 1, 2] * 8, names), epochs=14, batch_size=8, weights="random", validation_fraction=0
         )
         assert classifier.class_names == names
         assert auc_on(classifier, ToyImages([0, 1, 2] * 6, names, seed=9)) > 0.95
