@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from metrics.frechet import frechet_distance
-from spine_ext.default_run import PhantomSize, default_cache_dir
+from spine_ext.default_run import PhantomSize
 from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
 from spine_ext.run_plan import RunRequest, plan_run
 from spine_ext.training_run import execute_run
@@ -16,6 +16,7 @@ from stylegan2ada.cli import Command
 from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
+from stylegan2ada.files import default_cache_dir
 from stylegan2ada.options import RunOptions
 from stylegan2ada.presets import PRESET_NAMES
 

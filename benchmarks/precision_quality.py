@@ -16,10 +16,10 @@ from pathlib import Path
 
 import click
 
-from spine_ext.default_run import default_cache_dir
 from stylegan2ada.cli import Command
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import UserError
+from stylegan2ada.files import default_cache_dir
 from stylegan2ada.progress import ProgressLine
 
 from .machine import describe_machine

@@ -96,6 +96,12 @@ class SpineClassifier(nn.Module):
         """float (N,C,H,W) in [-1, 1] to logits, (N,1) for two classes, (N,K) for more; differentiable."""
         return self.logits_from(self.features(images))
 
+    def logits_in(self, precision: str, images: torch.Tensor) -> torch.Tensor:
+        """`forward` with convolutions in bfloat16 where `precision` is "bf16"; the logits have the images' type."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            features = self.features(images)
+        return self.logits_from(features.to(images.dtype))
+
     def logits_from(self, features: torch.Tensor) -> torch.Tensor:
         """`features` (N,1024) of images to logits, as `forward` gives them."""
         return self.linear(self.dropout(features))

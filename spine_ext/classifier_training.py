@@ -71,7 +71,7 @@ def train_classifier(
         classifier = SpineClassifier(names_of_classes(train), input_size_for(train.resolution))
         origin = load_starting_weights(classifier.backbone, weights, notify)
         classifier.to(device)
-        run = _Run(classifier, fitted, held_out, batch_size, learning_rate, seed, epochs, progress, precision == "bf16")
+        run = _Run(classifier, fitted, held_out, batch_size, learning_rate, seed, epochs, progress, precision)
         history = [run.epoch(number) for number in range(1, epochs + 1)]
         classifier.load_state_dict(run.best_state)
     classifier.provenance = Provenance(
@@ -104,13 +104,13 @@ class _Run:
         seed: int,
         epochs: int,
         progress: Progress,
-        is_bf16: bool,
+        precision: str,
     ) -> None:
         self.classifier = classifier
         self.held_out = held_out
         self.epochs = epochs
         self.progress = progress
-        self.is_bf16 = is_bf16
+        self.precision = precision
         self.class_weights = balanced_class_weights(fitted.labels).to(classifier.device)
         self.optimizer = torch.optim.Adam(classifier.parameters(), lr=learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
@@ -143,9 +143,7 @@ class _Run:
         """One optimiser step on uint8 (N,C,H,W) pixels and (N,K) labels; returns the loss."""
         images = random_views(to_model_range(pixels.to(self.classifier.device)), self.generator)
         labels = labels.to(self.classifier.device)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.is_bf16):
-            features = self.classifier.features(images)
-        logits = self.classifier.logits_from(features.float())
+        logits = self.classifier.logits_in(self.precision, images)
         loss = (classification_loss(logits, labels) * (labels @ self.class_weights)).mean()
         if not torch.isfinite(loss):
             raise NonFiniteError(f"the classifier's loss became {loss.item()} in {place}: lower the learning rate")

@@ -3,7 +3,6 @@
 Every step leaves its result in a cache folder, and is skipped when the result is there.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from .vindr import LABEL_SETS
 
 NOTICE = "built-in phantom: drawn shapes, not clinical data"
 
-# 64 px and a small network: about seven minutes on two CPU cores. A run of two thousand steps needs twice the usual
+# 64 px and a small network: about eight minutes on two CPU cores. A run of two thousand steps needs twice the usual
 # learning rate and a short average, leaves ADA no time to act, and gains nothing from path lengths and style mixing.
 PHANTOM_SCALE = RunOptions(
     batch=16, kimg=30, tick=0.5, snap=20, channel_base=2048, channel_max=64, latent=128, ema_kimg=1.0, gamma=1.0,
@@ -53,11 +52,6 @@ class PhantomSize:
 class PhantomDatasets:
     train_zip: Path
     test_zip: Path
-
-
-def default_cache_dir() -> Path:
-    """$SPINEGAN_CACHE, else ~/.cache/spinegan."""
-    return Path(os.environ.get("SPINEGAN_CACHE") or Path.home() / ".cache" / "spinegan")
 
 
 def phantom_paths(cache_dir: Path, size: PhantomSize) -> PhantomDatasets:

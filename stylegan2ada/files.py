@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Writing files so that a reader sees the old one or the new one, never half of one; and where caches go."""
 
 import contextlib
 import json
@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
+
+
+def default_cache_dir() -> Path:
+    """$SPINEGAN_CACHE, else ~/.cache/spinegan: what can be made again."""
+    return Path(os.environ.get("SPINEGAN_CACHE") or Path.home() / ".cache" / "spinegan")
 
 
 def check_writable(folder: str | os.PathLike, option: str) -> None:

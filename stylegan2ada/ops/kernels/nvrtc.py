@@ -6,7 +6,6 @@ NVRTC is found and called through NVIDIA's `cuda-bindings`; a CUDA build of torc
 import functools
 import hashlib
 import importlib.metadata
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from types import ModuleType
 
 import torch
 
-from stylegan2ada.files import write_bytes
+from stylegan2ada.files import default_cache_dir, write_bytes
 
 from .unavailable import KernelsUnavailable
 
@@ -98,9 +97,9 @@ def compile_source(name: str, source: str, headers: Mapping[str, str], architect
 
 
 def compile_cached(name: str, source: str, headers: Mapping[str, str], architecture: str) -> bytes:
-    """`compile_source`, or its earlier result from the cache folder. A damaged file is made anew."""
+    """`compile_source`, or its earlier result, kept in `kernels` of the cache folder. A damaged file is made anew."""
     key = _sha256(repr((source, sorted(headers.items()), architecture, OPTIONS, version())).encode()).hex()
-    path = cache_dir() / f"{Path(name).stem}-{architecture}-{key[:32]}.cubin"
+    path = default_cache_dir() / "kernels" / f"{Path(name).stem}-{architecture}-{key[:32]}.cubin"
     code = _read_cached(path)
     if code is None:
         code = compile_source(name, source, headers, architecture)
@@ -109,11 +108,6 @@ def compile_cached(name: str, source: str, headers: Mapping[str, str], architect
         except OSError as error:
             warnings.warn(f"compiled CUDA kernels cannot be kept in {path.parent}: {error}", stacklevel=2)
     return code
-
-
-def cache_dir() -> Path:
-    """Where compiled kernels are kept: $SPINEGAN_CACHE/kernels, else ~/.cache/spinegan/kernels."""
-    return Path(os.environ.get("SPINEGAN_CACHE") or Path.home() / ".cache" / "spinegan") / "kernels"
 
 
 def _installed_version() -> str:

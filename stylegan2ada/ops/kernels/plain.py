@@ -40,10 +40,9 @@ def epilogue_backward(dy, y, x, scale, slope, gain, clamp, want_scale, want_bias
         g = torch.where(y > 0, g, g * slope)
     if clamp is not None:
         g = torch.where(y.abs() >= clamp, 0, g)  # a NaN in y lets dy through
-    pixels = list(range(2, dy.ndim))
     wide = torch.promote_types(dy.dtype, torch.float32)
     dscale = sum_of_pixels(g * x, wide) if want_scale else None
-    dbias = g.sum([0, *pixels], dtype=wide) if want_bias else None
+    dbias = g.sum([0, *range(2, g.ndim)], dtype=wide) if want_bias else None
     dnoise = g.sum(1, keepdim=True, dtype=wide) if want_noise else None
     return g if scale is None else g * _per_image(scale, g), dscale, dbias, dnoise
 
