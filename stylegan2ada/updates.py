@@ -17,6 +17,7 @@ from .config import LossConfig, OptimizerConfig
 from .cuda_graphs import RunPhase, run_eagerly
 from .discriminator import Discriminator
 from .generator import Generator
+from .optimizer_state import optimizer_state, restore_optimizer
 from .optimizer_steps import OptimizerStep, make_optimizer, optimizer_step
 
 Report = dict[str, torch.Tensor]
@@ -149,10 +150,10 @@ class GeneratorUpdate:
         return _detached({"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty})
 
     def state_dict(self) -> dict:
-        return {"optimizer": self._optimizer.state_dict(), "pl_mean": self._pl_mean, "steps": self._steps}
+        return {"optimizer": optimizer_state(self._optimizer), "pl_mean": self._pl_mean, "steps": self._steps}
 
     def load_state_dict(self, state: dict) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
         self._pl_mean.copy_(state["pl_mean"])
         self._steps = state["steps"]
 
@@ -208,10 +209,10 @@ class PlainDiscriminatorUpdate:
         return _detached({"Loss/D/r1_penalty": penalty})
 
     def state_dict(self) -> dict:
-        return {"optimizer": self._optimizer.state_dict(), "steps": self._steps}
+        return {"optimizer": optimizer_state(self._optimizer), "steps": self._steps}
 
     def load_state_dict(self, state: dict) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
         self._steps = state["steps"]
 
 

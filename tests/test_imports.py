@@ -40,6 +40,7 @@ ROOMS = (
         "stylegan2ada.ada",
         "stylegan2ada.cuda_graphs",
         "stylegan2ada.ema",
+        "stylegan2ada.optimizer_state",
         "stylegan2ada.optimizer_steps",
         "stylegan2ada.updates",
     ),
