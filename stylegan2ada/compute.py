@@ -1,4 +1,5 @@
-"""How a network computes: the type of its activations and the kernels of its operators; neither is part of its state.
+"""How a network computes: the type of its activations, the kernels of its operators, its share of a batch's random
+numbers; none is part of its state.
 
 Parameters, styles, demodulation, the sum of the images, minibatch statistics, dense layers and losses are float32 at
 every precision; convolutions and what stands between them run in the chosen type.
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from .config import PRECISIONS
+from .dealing import Dealer, DealerUser
 from .discriminator import Discriminator
 from .generator import SynthesisNetwork
 from .layers import KernelUser
@@ -29,6 +31,13 @@ def set_kernels(module: nn.Module, choice: str) -> None:
     for part in module.modules():
         if isinstance(part, KernelUser):
             part.kernels = choice
+
+
+def set_dealer(module: nn.Module, dealer: Dealer) -> None:
+    """Who deals the random numbers that `module` draws per image: noise and augmentations."""
+    for part in module.modules():
+        if isinstance(part, DealerUser):
+            part.dealer = dealer
 
 
 def _block_dtype(precision: str, resolution: int, img_resolution: int, num_fp16_res: int) -> torch.dtype | None:

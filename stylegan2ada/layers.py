@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from .dealing import DealerUser
 from .ops import bias_act, conv2d_resample, modulated_conv2d, setup_filter
 from .ops.bias_act import ACTIVATIONS
 from .ops.modulated_conv2d import convolve_modulated
@@ -98,7 +99,7 @@ class Conv2dLayer(KernelUser):
         return bias_act(x, self.bias, act=self.activation, gain=act_gain, clamp=clamp, kernels=self.kernels)
 
 
-class SynthesisLayer(KernelUser):
+class SynthesisLayer(KernelUser, DealerUser):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: (N, C_in, H, W), (N, W) -> (N, C_out, H*up, W*up)."""
 
     def __init__(
@@ -137,8 +138,8 @@ class SynthesisLayer(KernelUser):
             return (self.noise_const * self.noise_strength)[None, None]
         if noise_mode != "random":
             raise ValueError(f"noise_mode is 'random', 'const' or 'none', got {noise_mode!r}")
-        shape = [x.shape[0], 1, self.resolution, self.resolution]
-        return torch.randn(shape, dtype=self.noise_strength.dtype, device=x.device) * self.noise_strength
+        shape = x.shape[0], 1, self.resolution, self.resolution
+        return self.dealer.randn(*shape, dtype=self.noise_strength.dtype, device=x.device) * self.noise_strength
 
 
 class ToRGBLayer(KernelUser):

@@ -8,6 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from .dealing import UNDIVIDED, Dealer
 from .generator import MappingNetwork
 
 
@@ -47,36 +48,41 @@ def path_lengths(images: torch.Tensor, ws: torch.Tensor, pixel_noise: torch.Tens
 
 
 def mixed_latents(
-    mapping: MappingNetwork, z: torch.Tensor, c: torch.Tensor, probability: float
+    mapping: MappingNetwork, z: torch.Tensor, c: torch.Tensor, probability: float, dealer: Dealer = UNDIVIDED
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents (N, L, W) with style mixing (StyleGAN, section 3.1), and the unmixed ones (N, W).
 
-    With `probability`, all images of the batch take the layers from one random cutoff on from a second latent. Only a
-    CPU saves the work for one that is not used: elsewhere reading the draw would make the host wait for the device.
+    With `probability`, all images of the batch, whoever works on them, take the layers from one random cutoff on from a
+    second latent. Only a CPU saves the work for one that is not used: elsewhere reading the draw would make the host
+    wait for the device.
     """
     w = mapping.map(z, c)
     ws = w[:, None].expand(-1, mapping.num_ws, -1)
     if probability > 0 and mapping.num_ws > 1:
         mix = _mix_if_drawn if z.device.type == "cpu" else _mix_by_mask
-        ws = mix(mapping, ws, z, c, probability)
+        ws = mix(mapping, ws, z, c, probability, dealer)
     return ws, w
 
 
 def _mix_if_drawn(
-    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float
+    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float, dealer: Dealer
 ) -> torch.Tensor:
     if torch.rand([]).item() >= probability:
         return ws
     cutoff = int(torch.randint(1, mapping.num_ws, []).item())
-    second = mapping.map(torch.randn_like(z), c)[:, None].expand(-1, mapping.num_ws - cutoff, -1)
+    second = mapping.map(_another(z, dealer), c)[:, None].expand(-1, mapping.num_ws - cutoff, -1)
     return torch.cat([ws[:, :cutoff], second], dim=1)
 
 
 def _mix_by_mask(
-    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float
+    mapping: MappingNetwork, ws: torch.Tensor, z: torch.Tensor, c: torch.Tensor, probability: float, dealer: Dealer
 ) -> torch.Tensor:
     """The same with draws that stay on the device: a cutoff behind the last layer mixes nothing."""
     mixes = torch.rand([], device=z.device) < probability
     cutoff = torch.where(mixes, torch.randint(1, mapping.num_ws, [], device=z.device), mapping.num_ws)
-    second = mapping.map(torch.randn_like(z), c)[:, None]
+    second = mapping.map(_another(z, dealer), c)[:, None]
     return torch.where(torch.arange(mapping.num_ws, device=z.device)[:, None] < cutoff, ws, second)
+
+
+def _another(z: torch.Tensor, dealer: Dealer) -> torch.Tensor:
+    return dealer.randn(*z.shape, dtype=z.dtype, device=z.device)

@@ -20,7 +20,7 @@ class Noise:
     def __call__(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """Adds white noise of a random strength to each of `images` (N, C, H, W)."""
         strength = draws.applied(draws.p * self.noise, draws.half_normal(self.noise_std), 0)
-        return images + torch.randn_like(images) * strength.to(images.dtype)[:, None, None, None]
+        return images + draws.white_noise(images) * strength.to(images.dtype)[:, None, None, None]
 
 
 @dataclass(frozen=True)

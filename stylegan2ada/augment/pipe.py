@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from stylegan2ada.dealing import DealerUser
 from stylegan2ada.errors import UserError
 from stylegan2ada.layers import KernelUser
 from stylegan2ada.ops.upfirdn2d import setup_filter
@@ -18,7 +19,7 @@ from .geometry import Geometry
 from .wavelets import SYM6, band_filters
 
 
-class AugmentPipe(KernelUser):
+class AugmentPipe(KernelUser, DealerUser):
     """Random, differentiable augmentations of the images that the discriminator sees.
 
     Each transform is applied to each image with the probability `multiplier * p`, p being the buffer that the ADA
@@ -117,7 +118,7 @@ class AugmentPipe(KernelUser):
             raise ValueError(f"images are floats (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
         if debug_percentile is not None and not 0 < debug_percentile < 1:
             raise ValueError(f"debug_percentile lies between 0 and 1, got {debug_percentile}")
-        draws = Draws(len(images), self.p, debug_percentile)
+        draws = Draws(len(images), self.p, debug_percentile, self.dealer)
         if self.geometry.enabled():
             images = self.geometry(images, draws, self.Hz_geom, self.kernels)
         if self.color.enabled():

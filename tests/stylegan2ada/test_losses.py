@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stylegan2ada import losses
+from stylegan2ada.dealing import UNDIVIDED
 from stylegan2ada.generator import MappingNetwork
 
 LOGITS = [-3.0, 0.0, 0.5, 20.0]
@@ -107,7 +108,7 @@ class TestStyleMixing:
         mixed = set()
         for seed in range(40):
             by_mask, if_drawn = (
-                mix(mapping, ws, z, c, probability)
+                mix(mapping, ws, z, c, probability, UNDIVIDED)
                 for mix in (losses._mix_by_mask, losses._mix_if_drawn)
                 if torch.manual_seed(seed)
             )
@@ -120,6 +121,6 @@ class TestStyleMixing:
         gradients = []
         for mix in (losses._mix_by_mask, losses._mix_if_drawn):
             torch.manual_seed(3)
-            ws = mix(mapping, mapping(z, c), z, c, 1.0)
+            ws = mix(mapping, mapping(z, c), z, c, 1.0, UNDIVIDED)
             gradients.append(torch.autograd.grad((ws * torch.arange(60.0).reshape(2, 5, 6)).sum(), mapping.fc0.weight))
         torch.testing.assert_close(*gradients)
