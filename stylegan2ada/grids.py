@@ -18,7 +18,7 @@ class FakeGrid:
     """Fixed latents and labels, so that the grids of a run can be compared. Each class has as many rows."""
 
     def __init__(self, G: Generator, seed: int, batch_size: int):
-        self.labels = grid_labels(G.c_dim)
+        self.labels, self.classes = grid_labels(G.c_dim), grid_classes(G.c_dim)
         self._batch_size = batch_size
         random = np.random.RandomState(seed)
         latents = random.randn(len(self.labels), G.z_dim).astype(np.float32)
@@ -41,16 +41,31 @@ def grid_labels(num_classes: int) -> torch.Tensor:
     return torch.eye(num_classes).repeat_interleave(rows_per_class * COLUMNS, dim=0)
 
 
-def save_real_grid(path: Path, dataset: ImageDataset, seed: int) -> None:
-    """Random real images, laid out as `grid_labels` says; a class with too few images leaves black cells."""
-    labels = grid_labels(dataset.label_dim)
-    random = np.random.RandomState(seed)
-    order = random.permutation(len(dataset))
-    pixels = np.zeros([len(labels), dataset.num_channels, dataset.resolution, dataset.resolution], dtype=np.uint8)
-    classes = labels.argmax(1).numpy() if dataset.label_dim else np.zeros(len(labels), dtype=np.int64)
+def grid_classes(num_classes: int) -> np.ndarray:
+    """(N,) class of each cell of a grid; 0 in an unconditional run."""
+    labels = grid_labels(num_classes)
+    return labels.argmax(1).numpy() if num_classes else np.zeros(len(labels), dtype=np.int64)
+
+
+def real_grid(dataset: ImageDataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random real images uint8 (N,C,H,W), laid out as `grid_labels` says, and their classes (N,).
+
+    Cells for which a class has too few images stay black; their class is -1.
+    """
+    wanted = grid_classes(dataset.label_dim)
+    pixels = np.zeros([len(wanted), dataset.num_channels, dataset.resolution, dataset.resolution], dtype=np.uint8)
+    classes = np.full_like(wanted, -1)
+    order = np.random.RandomState(seed).permutation(len(dataset))
     of_image = dataset.labels.argmax(1) if dataset.label_dim else np.zeros(len(dataset), dtype=np.int64)
-    for wanted in np.unique(classes):
-        cells = np.flatnonzero(classes == wanted)
-        for cell, index in zip(cells, order[of_image[order] == wanted], strict=False):
-            pixels[cell], _ = dataset[index]
+    for index in np.unique(wanted):
+        cells = np.flatnonzero(wanted == index)
+        for cell, image in zip(cells, order[of_image[order] == index], strict=False):
+            pixels[cell], _ = dataset[image]
+            classes[cell] = index
+    return pixels, classes
+
+
+def save_real_grid(path: Path, dataset: ImageDataset, seed: int) -> None:
+    """The picture of `real_grid`."""
+    pixels, _ = real_grid(dataset, seed)
     save_grid(path, pixels, COLUMNS)
