@@ -1,17 +1,9 @@
-"""Snapshots: one safetensors file with the networks, and as JSON in its header the settings that rebuild them.
+"""Snapshots: one safetensors file with the networks, and as JSON in its header the settings that rebuild them."""
 
-Nothing in a snapshot is ever executed.
-"""
-
-import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 import torch
 from torch import nn
 
@@ -19,11 +11,12 @@ from .augment import AugmentPipe, make_augment_pipe
 from .config import TrainingConfig, config_from_dict
 from .discriminator import Discriminator
 from .errors import UserError
-from .files import atomic_path
 from .generator import Generator, channels_at, resolutions_up_to
+from .tensor_file import DamagedFile, read_tensors, write_tensors
 
 FORMAT = "spinegan-snapshot-1"
-HEADER_KEY = "spinegan"  # one key, since safetensors writes several in random order
+STATE_FORMAT = "spinegan-training-state-1"  # a snapshot and all that a run needs to go on: see training_state
+READABLE_FORMATS = (FORMAT, STATE_FORMAT)
 OFFICIAL_PRESETS = ("ffhq256", "ffhq512", "ffhq1024", "celebahq256", "lsundog256")
 PARTS = ("G", "D", "G_ema", "augment_pipe")
 
@@ -73,46 +66,10 @@ def make_discriminator(config: TrainingConfig) -> Discriminator:
 
 def save_snapshot(path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float) -> None:
     """Writes the modules named in PARTS, atomically."""
-    _write(path, _copies(modules), config, kimg)
+    write_snapshot(path, copies(modules), config, kimg)
 
 
-class SnapshotWriter:
-    """`save_snapshot` in a thread of its own: training waits for the copy of the networks, not for the disk.
-
-    One file is written at a time. An error in writing is raised by the next call of any method.
-    """
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
-        self._writing: Future | None = None
-
-    def save(
-        self, path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float
-    ) -> None:
-        """Takes a copy and begins to write it; waits for the file before this one."""
-        self.wait()
-        self._writing = self._thread.submit(_write, path, _copies(modules), config, kimg)
-
-    def check(self) -> None:
-        """Raises the error of a file that could not be written; does not wait."""
-        if self._writing is not None and self._writing.done():
-            self.wait()
-
-    def wait(self) -> None:
-        """Until the last file is on disk, whole, under its name."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def close(self) -> None:
-        """Waits, and ends the thread."""
-        try:
-            self.wait()
-        finally:
-            self._thread.shutdown()
-
-
-def _copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+def copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     """Of the modules named in PARTS, in the CPU's memory and nobody else's: training goes on changing them.
 
     Their layout stays as it is, since changing it takes several times as long as the copy.
@@ -124,13 +81,11 @@ def _copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     }
 
 
-def _write(path: str | os.PathLike, tensors: dict[str, torch.Tensor], config: TrainingConfig, kimg: float) -> None:
-    header = {"format": FORMAT, "kimg": kimg, "config": config.to_dict()}
-    # By NumPy: work of torch in a second thread would start a second pool of OpenMP threads, and from then on none of
-    # the first would wait actively for the next piece of work, which makes training up to twice as slow.
-    arrays = {name: np.asarray(tensor.numpy(), order="C") for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, metadata={HEADER_KEY: json.dumps(header)})
+def write_snapshot(
+    path: str | os.PathLike, tensors: dict[str, torch.Tensor], config: TrainingConfig, kimg: float
+) -> None:
+    """Writes what `copies` made."""
+    write_tensors(path, tensors, {"format": FORMAT, "kimg": kimg, "config": config.to_dict()})
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapshot:
@@ -166,13 +121,15 @@ def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[
     if not path.is_file():
         raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
-            if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise UserError(f"{path} is not a snapshot of this project: give a network-snapshot-*.safetensors")
-            config, kimg = _read_config(header, path), float(header["kimg"])
-            return config, kimg, {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        header, tensors = read_tensors(path)
+        if header.get("format") not in READABLE_FORMATS:
+            raise UserError(f"{path} is not a snapshot of this project: give a network-snapshot-*.safetensors")
+        return _read_config(header, path), float(header["kimg"]), {
+            name: tensor for name, tensor in tensors.items() if name.split("/")[0] in PARTS
+        }
+    except DamagedFile as error:
+        raise UserError(f"{error}; take another snapshot of the run") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
 
 

@@ -134,6 +134,7 @@ class TrainingConfig:
     ema_rampup: float | None = None
     kimg_per_tick: float = 4.0
     snapshot_ticks: int = 50
+    keep_snapshots: int | None = None
     seed: int = 0
     num_workers: int = 3
     resume: str | None = None
@@ -163,6 +164,10 @@ class TrainingConfig:
             f"give at least {self.data.resolution_px}",
         )
         _require(self.snapshot_ticks >= 1, f"--snap must be at least 1, got {self.snapshot_ticks}")
+        _require(
+            self.keep_snapshots is None or self.keep_snapshots >= 1,
+            f"--keep must be at least 1, got {self.keep_snapshots}",
+        )
         group = min(self.network.mbstd_group_size, self.batch_size)
         _require(
             self.batch_size % group == 0,

@@ -53,6 +53,9 @@ class ImageFiles(Protocol):
     def size_bytes(self, name: str) -> int:
         """The size of a file once unpacked."""
 
+    def checksum(self, name: str) -> int:
+        """CRC-32 of a file once unpacked."""
+
     def open(self, name: str) -> IO[bytes]:
         """A seekable binary stream."""
 
@@ -80,6 +83,9 @@ class _Folder:
     def size_bytes(self, name: str) -> int:
         return (self.path / name).stat().st_size
 
+    def checksum(self, name: str) -> int:
+        return zlib.crc32((self.path / name).read_bytes())
+
     def open(self, name: str) -> IO[bytes]:
         return open(self.path / name, "rb")
 
@@ -97,6 +103,9 @@ class _Zip:
 
     def size_bytes(self, name: str) -> int:
         return self._opened().getinfo(name).file_size  # zipfile never unpacks more than this
+
+    def checksum(self, name: str) -> int:
+        return self._opened().getinfo(name).CRC
 
     def open(self, name: str) -> IO[bytes]:
         try:

@@ -1,35 +1,29 @@
 """The training loop, read top to bottom: set up, then fetch, step, average, adapt, report, save."""
 
 import contextlib
-import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from .ada import AdaController
-from .augment import AugmentPipe, make_augment_pipe
-from .checkpoint import PARTS, SnapshotWriter, make_discriminator, make_generator, read_snapshot
-from .compute import set_kernels, set_precision
 from .config import TrainingConfig
 from .cuda_graphs import CudaBackend, CudaGraphs, run_eagerly
-from .data_loader import endless_batches
 from .dataset import ImageDataset
 from .discriminator import Discriminator
 from .ema import ema_decay, update_ema
-from .errors import NonFiniteError
-from .generator import Generator
-from .grids import FakeGrid, save_real_grid
-from .images import to_model_range
+from .errors import NonFiniteError, UserError
+from .networks import Networks, make_networks, take_over
 from .ops import kernels
 from .optimizer_steps import SkippingSteps
 from .progress import ProgressLine
-from .run_folder import RunLog, write_options
-from .stats import RunningMeans, StatsWriter, TickClock, tick_text
-from .transfer import copy_matching
+from .real_batches import RealBatches
+from .recorder import OnSnapshot, Recorder, SnapshotEvent
+from .run_folder import RunLog, snapshot_path
+from .stop_request import StopRequest, TrainingStopped
+from .training_state import TrainingState, latest_state
 from .updates import (
     EAGER,
     AugmentFn,
@@ -39,23 +33,11 @@ from .updates import (
     GeneratorTerm,
     GeneratorUpdate,
     PlainDiscriminatorUpdate,
-    Report,
 )
 
+__all__ = ["SnapshotEvent", "TrainingStopped", "plain_update", "train"]
+
 TOLERATED_SKIPS = {"fp16": 9}  # steps of a phase in a row, by precision
-RealBatches = Iterator[tuple[torch.Tensor, torch.Tensor]]
-
-
-class SnapshotEvent(NamedTuple):
-    """What an on_snapshot callable gets: the moving-average generator (eval mode) and where the run stands."""
-
-    generator: Generator
-    kimg: float
-    path: Path
-    run_dir: Path
-    log: Callable[[str], None]
-
-
 MakeDiscriminatorUpdate = Callable[[Discriminator, AugmentFn, RealBatches, TrainingConfig], DiscriminatorUpdate]
 
 
@@ -70,14 +52,6 @@ def plain_update(
     return PlainDiscriminatorUpdate(D, augment, real_batches, config.loss, config.optimizer, execution)
 
 
-@dataclass
-class _Networks:
-    G: Generator
-    D: Discriminator
-    G_ema: Generator
-    augment_pipe: AugmentPipe
-
-
 def train(
     config: TrainingConfig,
     dataset: ImageDataset,
@@ -85,68 +59,169 @@ def train(
     device: torch.device,
     terms: Sequence[GeneratorTerm] = (),
     make_update: MakeDiscriminatorUpdate = plain_update,
-    on_snapshot: Sequence[Callable[[SnapshotEvent], None]] = (),
+    on_snapshot: Sequence[OnSnapshot] = (),
+    continues: bool = False,
 ) -> Path:
     """Trains until config.total_kimg and returns the path of the last snapshot.
 
     `terms`, `make_update` and `on_snapshot` are the three extension points; without terms and with the plain update
     this is StyleGAN2-ADA.
 
+    Args:
+        continues: go on from the newest training state in run_dir (from the beginning, if it has none yet). The result
+            is that of a run which was never stopped; on a CPU to the last bit, with the same machine and threads.
     Raises:
         NonFiniteError: a loss or gradient became NaN or Inf; names the step and the phase. On the CPU at once, and the
             parameter too; on CUDA at the end of the tick. Neither weights nor snapshots have it.
+        TrainingStopped: SIGINT or SIGTERM came; the run has saved its state.
+        UserError: with `continues`, the data are others than before, or no training state is whole.
     """
+    log = RunLog(run_dir)
+    saved = latest_state(run_dir, log) if continues else None
+    _check_same_data(dataset, saved, run_dir)
     torch.manual_seed(config.seed)
     _set_backend_flags(config, device)
-    log = RunLog(run_dir)
-    write_options(run_dir, config)
     log(f"computing in {config.precision} on {device}, {kernels.describe(config.kernels, device)}")
+    run = _make_run(config, dataset, device, terms, make_update, log, saved)
+    state = None if saved is None else saved.tree["recorder"]
+    recorder = Recorder(config, run.networks, dataset, run.skips, run_dir, on_snapshot, log, state)
+    if saved is not None:
+        log(f"continuing from {saved.path.name} ({run.kimg:.1f} kimg)")
+        run.restore(saved)
+    with recorder, contextlib.closing(run.reals), StopRequest() as stop:
+        if saved is not None and saved.tree["at_snapshot"]:
+            recorder.repair_snapshot(run.kimg)
+            recorder.report_snapshot(run.kimg)
+        try:
+            _train(run, recorder, config, stop)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"training stopped at step {run.steps} ({run.kimg:.1f} kimg): {error}") from error
+    return snapshot_path(run_dir, run.kimg)
 
-    networks = _make_networks(config, device, log)
+
+def _train(run: "_Run", recorder: Recorder, config: TrainingConfig, stop: StopRequest) -> None:
+    progress = ProgressLine("training", "img")
+    total_images = round(config.total_kimg * 1000)
+    while run.images_seen < total_images:
+        _step(run, recorder, config)
+        done = run.images_seen >= total_images
+        progress(min(run.images_seen, total_images), total_images)
+        if done or run.images_seen >= run.next_tick:
+            run.next_tick += config.kimg_per_tick * 1000
+            recorder.tick(run.kimg)
+        run.steps += 1
+        if at_snapshot := done or recorder.snapshot_is_due:
+            recorder.snapshot(run.kimg, lambda: run.state_dict(recorder, at_snapshot=True))
+            if stop.signal_number is None:
+                recorder.report_snapshot(run.kimg)
+        if stop.signal_number is not None:
+            if not at_snapshot:
+                recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
+            recorder.wait()
+            raise TrainingStopped(stop.signal_number, run.kimg)
+
+
+def _step(run: "_Run", recorder: Recorder, config: TrainingConfig) -> None:
+    """One step of each network, of the average and of the augmentation."""
+    recorder.add(run.update_generator.step())
+    result = run.update_discriminator.step(run.fakes.draw_images)
+    recorder.add(result.report)
+    decay = ema_decay(result.num_images, run.images_seen, config.ema_kimg, config.ema_rampup)
+    update_ema(run.networks.G_ema, run.networks.G, decay)
+    run.images_seen += result.num_images
+    if run.ada is not None:
+        run.ada.observe(result.real_logits)
+
+
+@dataclass
+class _Run:
+    """The parts of a run that have a state, and where it stands. images_seen: reals shown to D. steps: of each network.
+    next_tick: images at which statistics are due."""
+
+    networks: Networks
+    reals: RealBatches
+    fakes: FakeSampler
+    update_generator: GeneratorUpdate
+    update_discriminator: DiscriminatorUpdate
+    ada: AdaController | None
+    skips: SkippingSteps | None
+    device: torch.device
+    fingerprint: str
+    next_tick: float
+    images_seen: int = 0
+    steps: int = 0
+
+    @property
+    def kimg(self) -> float:
+        return self.images_seen / 1000
+
+    def state_dict(self, recorder: Recorder, at_snapshot: bool) -> dict:
+        """All of it but the networks. at_snapshot: its grid and callbacks are due when the run goes on."""
+        return {
+            "at_snapshot": at_snapshot,
+            "fingerprint": self.fingerprint,
+            "images_seen": self.images_seen,
+            "steps": self.steps,
+            "next_tick": self.next_tick,
+            "reals": self.reals.position,
+            "generator_update": self.update_generator.state_dict(),
+            "discriminator_update": self.update_discriminator.state_dict(),
+            "ada": None if self.ada is None else self.ada.state_dict(),
+            "skips": None if self.skips is None else self.skips.state_dict(),
+            "recorder": recorder.state_dict(self.kimg),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def restore(self, saved: TrainingState) -> None:
+        tree = saved.tree
+        self.networks.restore(saved.networks)
+        self.images_seen, self.steps, self.next_tick = tree["images_seen"], tree["steps"], tree["next_tick"]
+        self.update_generator.load_state_dict(tree["generator_update"])
+        self.update_discriminator.load_state_dict(tree["discriminator_update"])
+        for part, state in ((self.ada, tree["ada"]), (self.skips, tree["skips"])):
+            if part is not None and state is not None:
+                part.load_state_dict(state)
+        torch.set_rng_state(tree["random"])
+        if self.device.type == "cuda" and tree["random_cuda"] is not None:
+            torch.cuda.set_rng_state(tree["random_cuda"], self.device)
+
+
+def _make_run(
+    config: TrainingConfig,
+    dataset: ImageDataset,
+    device: torch.device,
+    terms: Sequence[GeneratorTerm],
+    make_update: MakeDiscriminatorUpdate,
+    log: Callable[[str], None],
+    saved: TrainingState | None,
+) -> _Run:
+    networks = make_networks(config, device)
+    if config.resume is not None and saved is None:
+        take_over(networks, config.resume, log)
     augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
     fakes = FakeSampler(networks.G, torch.from_numpy(dataset.labels), config.loss.style_mixing_prob, device)
-    real_batches = _real_batches(config, dataset, device)
+    reals = RealBatches(config, dataset, device, 0 if saved is None else saved.tree["reals"])
     for_G, for_D, skips = _choose_execution(config, device, terms, log)
     update_generator = GeneratorUpdate(
         networks.G, networks.D, augment, fakes, config.batch_size, config.loss, config.optimizer, terms, for_G
     )
     if make_update is plain_update:  # one of another kind owns its step, and runs as it is
         make_update = functools.partial(plain_update, execution=for_D)
-    update_discriminator = make_update(networks.D, augment, real_batches, config)
+    update_discriminator = make_update(networks.D, augment, reals, config)
     ada = AdaController(networks.augment_pipe.p, config.augment) if config.augment.mode == "ada" else None
+    return _Run(
+        networks, reals, fakes, update_generator, update_discriminator, ada, skips, device, dataset.fingerprint(),
+        next_tick=config.kimg_per_tick * 1000,
+    )  # fmt: skip
 
-    save_real_grid(run_dir / "reals.png", dataset, config.seed)
-    progress = ProgressLine("training", "img")
-    total_images = round(config.total_kimg * 1000)
-    images_seen = steps = 0
-    next_tick = config.kimg_per_tick * 1000
 
-    recorder = _Recorder(config, networks, skips, run_dir, on_snapshot, log)
-    with recorder, contextlib.closing(real_batches):
-        while True:
-            try:
-                recorder.add(update_generator.step())
-                result = update_discriminator.step(fakes.draw_images)
-                recorder.add(result.report)
-                decay = ema_decay(result.num_images, images_seen, config.ema_kimg, config.ema_rampup)
-                update_ema(networks.G_ema, networks.G, decay)
-                images_seen += result.num_images
-                if ada is not None:
-                    ada.observe(result.real_logits)
-
-                done = images_seen >= total_images
-                progress(min(images_seen, total_images), total_images)
-                if done or images_seen >= next_tick:
-                    next_tick += config.kimg_per_tick * 1000
-                    recorder.tick(images_seen / 1000)
-            except NonFiniteError as error:
-                where = f"step {steps} ({images_seen / 1000:.1f} kimg)"
-                raise NonFiniteError(f"training stopped at {where}: {error}") from error
-            steps += 1
-            if done:
-                return recorder.snapshot(images_seen / 1000)
-            if recorder.snapshot_is_due:
-                recorder.snapshot(images_seen / 1000)
+def _check_same_data(dataset: ImageDataset, saved: TrainingState | None, run_dir: Path) -> None:
+    if saved is not None and saved.tree["fingerprint"] != dataset.fingerprint():
+        raise UserError(
+            f"--resume={run_dir}: {dataset.path} holds other images or labels than this run was trained on; give "
+            "--data with the same data, or start a new run with --resume and one of its network-snapshot-*.safetensors"
+        )
 
 
 def _choose_execution(
@@ -170,91 +245,6 @@ def _choose_execution(
     if unsafe:
         log(f"the generator runs without CUDA graphs: the term {', '.join(unsafe)} is not marked cuda_graph_safe")
     return graphed._replace(run_phase=run_eagerly) if unsafe else graphed, graphed, skips
-
-
-class _Recorder:
-    """What a run leaves in its folder: statistics at every tick; grid, networks and callbacks at a snapshot."""
-
-    def __init__(
-        self,
-        config: TrainingConfig,
-        networks: _Networks,
-        skips: SkippingSteps | None,
-        run_dir: Path,
-        on_snapshot: Sequence[Callable[[SnapshotEvent], None]],
-        log: Callable[[str], None],
-    ):
-        self._config, self._networks, self._skips, self._run_dir = config, networks, skips, run_dir
-        self._on_snapshot, self._log = on_snapshot, log
-        self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
-        self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
-        self._stats, self._means, self._snapshots = StatsWriter(run_dir), RunningMeans(), SnapshotWriter()
-        self._clock = TickClock()
-        self._ticks = self._ticks_at_snapshot = 0
-
-    def __enter__(self) -> "_Recorder":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stats.close()
-        self._snapshots.close()
-
-    def add(self, report: Report) -> None:
-        self._means.add(report)
-
-    def tick(self, kimg: float) -> None:
-        self._ticks += 1
-        self._snapshots.check()
-        skipped = self._skips.check() if self._skips is not None else {}
-        p = self._networks.augment_pipe.p.item()
-        line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
-        line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
-        self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
-        self._log(tick_text(line))
-        if self._config.augment.mode == "ada" and p >= 1:
-            self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
-
-    @property
-    def snapshot_is_due(self) -> bool:
-        return self._ticks - self._ticks_at_snapshot >= self._config.snapshot_ticks
-
-    def snapshot(self, kimg: float) -> Path:
-        self._ticks_at_snapshot = self._ticks
-        networks, name = self._networks, f"{round(kimg):06d}"
-        path = self._run_dir / f"network-snapshot-{name}.safetensors"
-        self._snapshots.save(path, {part: getattr(networks, part) for part in PARTS}, self._config, kimg)
-        self._grid.save(self._run_dir / f"fakes{name}.png", networks.G_ema)
-        if self._on_snapshot:
-            self._snapshots.wait()  # a callback may read the file
-        for callback in self._on_snapshot:
-            callback(SnapshotEvent(networks.G_ema, kimg, path, self._run_dir, self._log))
-        self._clock.skip()
-        return path
-
-
-def _make_networks(config: TrainingConfig, device: torch.device, log: Callable[[str], None]) -> _Networks:
-    G = make_generator(config).to(device)
-    D = make_discriminator(config).to(device)
-    pipe = make_augment_pipe(config.augment.pipe).to(device)
-    pipe.p.fill_(config.augment.p)
-    G_ema = copy.deepcopy(G).eval().requires_grad_(False)
-    for network in (G, D, G_ema, pipe):
-        set_kernels(network, config.kernels)
-    for network in (G, D):  # the average, which is shown and measured, computes in float32 as whoever loads it will
-        set_precision(network, config.precision)
-    if config.resume is not None:
-        _, kimg, tensors = read_snapshot(config.resume)
-        log(f"starting from {config.resume} ({kimg:.1f} kimg)")
-        for part, module in {"G": G, "D": D, "G_ema": G_ema}.items():
-            own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
-            log(f"  {part}: {copy_matching(module, own).summary()}")
-    return _Networks(G, D, G_ema, pipe)
-
-
-def _real_batches(config: TrainingConfig, dataset: ImageDataset, device: torch.device) -> RealBatches:
-    """Reads a small data set at once, so that a broken image shows before the first step."""
-    batches = endless_batches(dataset, config.batch_size, config.seed, num_workers=config.num_workers, device=device)
-    return ((to_model_range(pixels), labels) for pixels, labels in batches)
 
 
 def _no_augmentation(images: torch.Tensor) -> torch.Tensor:

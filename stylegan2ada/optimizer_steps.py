@@ -56,12 +56,14 @@ class SkippingSteps:
         self._tolerated = tolerated_skips
         self._skips: dict[str, _Skips] = {}
         self._seen: dict[str, float] = {}
+        self._earlier: dict[str, torch.Tensor] = {}  # counts of phases that have not run since the run was continued
 
     def __call__(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str) -> None:
         _backward(optimizer, loss)
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         if phase not in self._skips:
-            self._skips[phase] = _Skips(torch.zeros([], device=loss.device), torch.zeros(3, device=loss.device))
+            counts = self._earlier.pop(phase, torch.zeros(3)).to(loss.device)
+            self._skips[phase] = _Skips(torch.zeros([], device=loss.device), counts)
         skips = self._skips[phase]
         skips.count(~torch.isfinite(_total(loss, gradients)))
         optimizer.found_inf = skips.latest
@@ -86,6 +88,13 @@ class SkippingSteps:
             new[phase] = total - self._seen.get(phase, 0)
             self._seen[phase] = total
         return new
+
+    def state_dict(self) -> dict:
+        counts = self._earlier | {phase: skips.counts for phase, skips in self._skips.items()}
+        return {"counts": counts, "seen": dict(self._seen)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._earlier, self._seen = dict(state["counts"]), dict(state["seen"])
 
 
 @dataclass(frozen=True)

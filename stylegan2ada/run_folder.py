@@ -1,15 +1,16 @@
 """The folder of one training run: its name, its log and its options."""
 
 import contextlib
+import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .config import TrainingConfig
 from .errors import UserError
-from .files import write_json
+from .files import write_json, write_text
 
 
 @contextlib.contextmanager
@@ -35,6 +36,39 @@ def create_run_folder(outdir: str | Path, description: str) -> Path:
     except OSError as error:
         raise UserError(f"--outdir {outdir} cannot be written: {error}") from error
     return folder
+
+
+def snapshot_path(folder: Path, kimg: float) -> Path:
+    """The network file of a snapshot."""
+    return folder / f"network-snapshot-{round(kimg):06d}.safetensors"
+
+
+def prune_snapshots(folder: Path, keep: int) -> None:
+    """Removes all network snapshots but the newest `keep`; their grids of images stay."""
+    for path in sorted(folder.glob("network-snapshot-??????.safetensors"))[:-keep]:
+        path.unlink(missing_ok=True)
+
+
+def rewind(folder: Path, ticks: int, kimg: float) -> None:
+    """Cuts statistics and metrics back to where a run stood after `ticks` ticks: what comes next is written again.
+
+    The metrics of a snapshot taken at that very point are measured again, too, since they may be missing.
+    """
+    _keep_lines(folder / "stats.jsonl", lambda line: line.get("Progress/tick", 0) <= ticks)
+    for path in folder.glob("metric-*.jsonl"):
+        _keep_lines(path, lambda line: line.get("kimg", -1) < kimg)
+
+
+def _keep_lines(path: Path, is_kept: Callable[[dict], bool]) -> None:
+    """Drops the other lines, and any that a full disk or a killed process left cut off."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, AttributeError, TypeError):  # cut off, or not a line of a run
+            if is_kept(json.loads(line)):
+                kept.append(line + "\n")
+    write_text(path, "".join(kept))
 
 
 def write_options(folder: Path, config: TrainingConfig) -> None:

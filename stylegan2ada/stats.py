@@ -34,13 +34,22 @@ class RunningMeans:
         self._sums, self._counts = {}, {}
         return means
 
+    def state_dict(self) -> dict:
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
 
 class StatsWriter:
-    """Appends one JSON line per tick to stats.jsonl and the same numbers to TensorBoard."""
+    """Appends one JSON line per tick to stats.jsonl and the same numbers to TensorBoard.
 
-    def __init__(self, run_dir: Path):
+    purge_after: TensorBoard forgets what an earlier process wrote for later steps (images) than this.
+    """
+
+    def __init__(self, run_dir: Path, purge_after: int = 0):
         self._jsonl = open(run_dir / "stats.jsonl", "a", encoding="utf-8")
-        self._events = SummaryWriter(run_dir)
+        self._events = SummaryWriter(run_dir, purge_step=purge_after + 1)
 
     def write(self, means: dict[str, float], step_kimg: float, tolerate_non_finite: bool = False) -> None:
         """JSON knows neither NaN nor Inf: where they are tolerated, as null.
@@ -66,9 +75,14 @@ class StatsWriter:
 class TickClock:
     """Times the ticks; time spent in snapshots is left out of the speed."""
 
-    def __init__(self) -> None:
-        self._start = self._tick_start = time.monotonic()
-        self._kimg = 0.0
+    def __init__(self, kimg: float = 0.0, elapsed_sec: float = 0.0) -> None:
+        """What a run that is continued had done, and how long it had taken."""
+        self._tick_start = time.monotonic()
+        self._start = self._tick_start - elapsed_sec
+        self._kimg = kimg
+
+    def elapsed_sec(self) -> float:
+        return time.monotonic() - self._start
 
     def tick(self, means: dict[str, float], tick: int, kimg: float, p: float) -> dict[str, float]:
         """The tick's line of statistics: its means, and the progress, speed and augmentation."""

@@ -72,7 +72,7 @@ class StepParts:
         for name in ("G", "D", "G_ema", "pipe"):
             tensors |= {f"{name}/{key}": value for key, value in getattr(self, name).state_dict().items()}
         for name, update in {"G": self.update_G, "D": self.update_D}.items():
-            for index, moments in update.state_dict()["optimizer"]["state"].items():
+            for index, moments in update.state_dict()["optimizer"].items():
                 tensors |= {f"{name}/{index}/{key}": value for key, value in moments.items()}
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 

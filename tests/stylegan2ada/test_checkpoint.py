@@ -1,6 +1,7 @@
 """Snapshots: exact round trips, and one clear line for every file that is none of ours."""
 
 import concurrent.futures
+import functools
 import json
 import os
 import subprocess
@@ -15,17 +16,19 @@ import torch
 
 from stylegan2ada import load
 from stylegan2ada.augment import make_augment_pipe
+from stylegan2ada.background import BackgroundWriter
 from stylegan2ada.checkpoint import (
     FORMAT,
-    HEADER_KEY,
-    SnapshotWriter,
+    copies,
     make_discriminator,
     make_generator,
     read_snapshot,
     save_snapshot,
+    write_snapshot,
 )
 from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
 from stylegan2ada.errors import UserError
+from stylegan2ada.tensor_file import CHECKSUM, HEADER_KEY
 from stylegan2ada.transfer import copy_matching
 
 CONFIG = TrainingConfig(
@@ -63,10 +66,16 @@ def assert_one_line(error: pytest.ExceptionInfo, path: Path) -> None:
     assert len(str(error.value)) < 500
 
 
+def save_later(writer: BackgroundWriter, path: Path, modules: dict, config: TrainingConfig, kimg: float) -> None:
+    writer.submit(functools.partial(write_snapshot, path, copies(modules), config, kimg))
+
+
 def rewrite(path: Path, change_header=lambda header: None, change_tensors=lambda tensors: None) -> None:
+    """As a file of an older version: without a checksum, so that what is behind it is seen."""
     with safetensors.safe_open(path, "pt") as file:
         header = json.loads(file.metadata()[HEADER_KEY])
         tensors = {name: file.get_tensor(name) for name in file.keys()}
+    del header[CHECKSUM]
     change_header(header)
     change_tensors(tensors)
     safetensors.torch.save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header)})
@@ -129,6 +138,15 @@ class TestFailure:
         with pytest.raises(UserError, match="damaged or no snapshot") as error:
             load(snapshot)
         assert_one_line(error, snapshot)
+
+    def test_a_changed_bit(self, snapshot):
+        """Anywhere behind the lengths: in the settings, or in a weight."""
+        data = snapshot.read_bytes()
+        for position in range(9, len(data), len(data) // 40):
+            snapshot.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+            with pytest.raises(UserError) as error:
+                load(snapshot)
+            assert_one_line(error, snapshot)
 
     def test_not_safetensors(self, snapshot):
         snapshot.write_bytes(b"\x80\x04K\x01.not a snapshot, rather a pickle")
@@ -272,7 +290,7 @@ class TestSaving:
         assert snapshot.read_bytes() == before
 
 
-class TestSnapshotWriter:
+class TestWritingInTheBackground:
     @pytest.fixture
     def gate(self, monkeypatch) -> threading.Event:
         """Files are written once this is set."""
@@ -286,8 +304,8 @@ class TestSnapshotWriter:
         return gate
 
     def test_writes_what_the_networks_were_while_training_goes_on(self, tmp_path, snapshot, gate):
-        writer, path, changing = SnapshotWriter(), tmp_path / "later.safetensors", modules()
-        writer.save(path, changing, CONFIG, 5.0)
+        writer, path, changing = BackgroundWriter(), tmp_path / "later.safetensors", modules()
+        save_later(writer, path, changing, CONFIG, 5.0)
         with torch.no_grad():
             for module in changing.values():
                 for tensor in (*module.parameters(), *module.buffers()):
@@ -299,41 +317,41 @@ class TestSnapshotWriter:
         writer.close()
 
     def test_one_file_after_the_other(self, tmp_path, gate):
-        writer, paths = SnapshotWriter(), [tmp_path / f"{index}.safetensors" for index in range(2)]
-        writer.save(paths[0], modules(), CONFIG, 1.0)
+        writer, paths = BackgroundWriter(), [tmp_path / f"{index}.safetensors" for index in range(2)]
+        save_later(writer, paths[0], modules(), CONFIG, 1.0)
         gate.set()
-        writer.save(paths[1], modules(), CONFIG, 2.0)
+        save_later(writer, paths[1], modules(), CONFIG, 2.0)
         assert paths[0].exists()
         writer.close()
         assert load(paths[1]).kimg == 2
 
     def test_close_waits(self, tmp_path, gate):
-        writer, path = SnapshotWriter(), tmp_path / "last.safetensors"
-        writer.save(path, modules(), CONFIG, 1.0)
+        writer, path = BackgroundWriter(), tmp_path / "last.safetensors"
+        save_later(writer, path, modules(), CONFIG, 1.0)
         threading.Timer(0.2, gate.set).start()
         writer.close()
         assert load(path).kimg == 1
 
-    @pytest.mark.parametrize("how", ["wait", "check", "close", "save"])
+    @pytest.mark.parametrize("how", ["wait", "check", "close", "submit"])
     def test_a_full_disk_is_told_once_and_leaves_nothing(self, tmp_path, monkeypatch, how):
         def fail(tensors, path, metadata):
             Path(path).write_bytes(b"half")
             raise OSError("disk full")
 
         monkeypatch.setattr(safetensors.numpy, "save_file", fail)
-        writer = SnapshotWriter()
-        writer.save(tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
+        writer = BackgroundWriter()
+        save_later(writer, tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
         concurrent.futures.wait([writer._writing])
-        arguments = (tmp_path / "next.safetensors", modules(), CONFIG, 2.0) if how == "save" else ()
+        arguments = (lambda: None,) if how == "submit" else ()
         with pytest.raises(OSError, match="disk full"):
             getattr(writer, how)(*arguments)
         assert list(tmp_path.iterdir()) == []
         writer.close()
 
     def test_check_does_not_wait(self, tmp_path, gate):
-        writer = SnapshotWriter()
+        writer = BackgroundWriter()
         writer.check()
-        writer.save(tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
+        save_later(writer, tmp_path / "file.safetensors", modules(), CONFIG, 1.0)
         writer.check()
         gate.set()
         writer.close()
@@ -374,16 +392,18 @@ import os
 import pathlib
 import sys
 import torch
-from stylegan2ada.checkpoint import SnapshotWriter
+from stylegan2ada.background import BackgroundWriter
+from stylegan2ada.checkpoint import copies, write_snapshot
 torch.set_num_threads(2)
 torch.ones(2**20).mul_(2)  # the pool of this thread is there from now on
 convolution = torch.nn.Conv2d(256, 256, 3).to(memory_format=torch.channels_last)  # not in the order of the file
 modules = dict.fromkeys(("G", "D", "G_ema", "augment_pipe"), convolution)
 threads = lambda: len(os.listdir("/proc/self/task"))
-before, writer = threads(), SnapshotWriter()
+before, writer = threads(), BackgroundWriter()
 class Config:
     def to_dict(self): return {}
-writer.save(pathlib.Path(sys.argv[1]), modules, Config(), 0)
+tensors = copies(modules)
+writer.submit(lambda: write_snapshot(pathlib.Path(sys.argv[1]), tensors, Config(), 0))
 writer.wait()
 print(threads() - before)
 writer.close()

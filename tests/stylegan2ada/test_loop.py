@@ -101,6 +101,7 @@ class TestRunFolder:
         assert names - events == {
             "training_options.json", "log.txt", "stats.jsonl", "reals.png", "fakes_init.png", "fakes000000.png",
             "network-snapshot-000000.safetensors",
+            "training-state-000000032.safetensors", "training-state-000000040.safetensors",
         }  # fmt: skip
 
     def test_options_rebuild_the_settings(self, finished, dataset):
@@ -152,7 +153,6 @@ class TestRunFolder:
         average, network = snapshot.generator, snapshot.generator_raw
         assert not torch.equal(average.synthesis.b4.conv1.weight, network.synthesis.b4.conv1.weight)
         assert torch.equal(average.mapping.w_avg, network.mapping.w_avg)
-
 
     def test_with_a_ramp_the_average_starts_at_the_network_after_its_first_step(self, dataset, tmp_path):
         """The ramp counts the images of earlier steps, of which there are none: the initial weights are forgotten."""
@@ -241,6 +241,12 @@ class SureUpdate:
         images, _ = next(self.real_batches)
         return DiscriminatorStep(len(images), torch.ones(len(images), 1), {})
 
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        pass
+
 
 class VaryingUpdate:
     """A discriminator update of another kind: draws its own batches, of 1, 2, 3 and no images; reports nothing."""
@@ -261,6 +267,12 @@ class VaryingUpdate:
             (self.D(fakes, fake_c) - logits).mean().backward()
             self.optimizer.step()
         return DiscriminatorStep(size, logits.detach(), {"Loss/D/gap": logits.detach().flatten()})
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        pass
 
 
 class TestDiscriminatorUpdate:

@@ -1,0 +1,155 @@
+"""What a run leaves in its folder: statistics at every tick; grid, networks, state and callbacks at a snapshot."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from .background import BackgroundWriter
+from .checkpoint import write_snapshot
+from .config import TrainingConfig
+from .dataset import ImageDataset
+from .generator import Generator
+from .grids import FakeGrid, save_real_grid
+from .networks import Networks
+from .optimizer_steps import SkippingSteps
+from .run_folder import prune_snapshots, rewind, snapshot_path, write_options
+from .stats import RunningMeans, StatsWriter, TickClock, tick_text
+from .tensor_file import DamagedFile, read_tensors
+from .training_state import pack, state_path, write_state
+from .updates import Report
+
+
+class SnapshotEvent(NamedTuple):
+    """What an on_snapshot callable gets: the moving-average generator (eval mode) and where the run stands."""
+
+    generator: Generator
+    kimg: float
+    path: Path
+    run_dir: Path
+    log: Callable[[str], None]
+
+
+OnSnapshot = Callable[[SnapshotEvent], None]
+
+
+class Recorder:
+    """Owns the files of a run. `state`, as `state_dict` gives it, is None for a new run, whose first files it writes;
+    otherwise the folder is put back to where that state was: what came after it is done again."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        networks: Networks,
+        dataset: ImageDataset,
+        skips: SkippingSteps | None,
+        run_dir: Path,
+        on_snapshot: Sequence[OnSnapshot],
+        log: Callable[[str], None],
+        state: dict | None = None,
+    ):
+        self._config, self._networks, self._skips, self._run_dir = config, networks, skips, run_dir
+        self._on_snapshot, self._log = on_snapshot, log
+        self._means, self._files = RunningMeans(), BackgroundWriter()
+        self._ticks = self._ticks_at_snapshot = 0
+        kimg = elapsed_sec = 0.0
+        if state is not None:
+            kimg, elapsed_sec = state["kimg"], state["elapsed_sec"]
+            self._ticks, self._ticks_at_snapshot = state["ticks"], state["ticks_at_snapshot"]
+            self._means.load_state_dict(state["means"])
+        write_options(run_dir, config)
+        rewind(run_dir, self._ticks, kimg)
+        self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
+        if state is None:
+            save_real_grid(run_dir / "reals.png", dataset, config.seed)
+            self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
+        self._stats = StatsWriter(run_dir, purge_after=round(kimg * 1000))
+        self._clock = TickClock(kimg, elapsed_sec)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stats.close()
+        self._files.close()
+
+    def state_dict(self, kimg: float) -> dict:
+        return {
+            "kimg": kimg,
+            "ticks": self._ticks,
+            "ticks_at_snapshot": self._ticks_at_snapshot,
+            "means": self._means.state_dict(),
+            "elapsed_sec": self._clock.elapsed_sec(),
+        }
+
+    def add(self, report: Report) -> None:
+        self._means.add(report)
+
+    def tick(self, kimg: float) -> None:
+        self._ticks += 1
+        self._files.check()
+        skipped = self._skips.check() if self._skips is not None else {}
+        p = self._networks.augment_pipe.p.item()
+        line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
+        line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
+        self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
+        self._log(tick_text(line))
+        if self._config.augment.mode == "ada" and p >= 1:
+            self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
+
+    @property
+    def snapshot_is_due(self) -> bool:
+        return self._ticks - self._ticks_at_snapshot >= self._config.snapshot_ticks
+
+    def snapshot(self, kimg: float, make_state: Callable[[], dict]) -> None:
+        """Takes a copy of the networks and of the run's state and begins to write both."""
+        self._ticks_at_snapshot = self._ticks
+        write = functools.partial(
+            _write_both, self._run_dir, self._networks.copies(), pack(make_state()), self._config, kimg
+        )
+        self._files.submit(write)
+
+    def save_state(self, kimg: float, make_state: Callable[[], dict]) -> None:
+        """The state alone, on disk when this returns."""
+        path = state_path(self._run_dir, round(kimg * 1000))
+        self._files.wait()
+        write_state(path, self._networks.copies(), pack(make_state()), self._config, kimg)
+
+    def wait(self) -> None:
+        """Until all that was begun is on disk."""
+        self._files.wait()
+
+    def report_snapshot(self, kimg: float) -> Path:
+        """The grid and the callbacks of the snapshot that was taken at `kimg`; returns its path.
+
+        The random state is left as it was: a run whose metrics draw numbers is the run without metrics.
+        """
+        path = snapshot_path(self._run_dir, kimg)
+        self._files.wait()  # a callback may read the file
+        device = self._networks.augment_pipe.p.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            self._grid.save(self._run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", self._networks.G_ema)
+            for callback in self._on_snapshot:
+                callback(SnapshotEvent(self._networks.G_ema, kimg, path, self._run_dir, self._log))
+        self._clock.skip()
+        return path
+
+    def repair_snapshot(self, kimg: float) -> None:
+        """After a restart at a snapshot: writes its network file again if that is missing or damaged."""
+        path = snapshot_path(self._run_dir, kimg)
+        try:
+            read_tensors(path)
+        except DamagedFile:
+            self._log(f"{path.name} is missing or damaged: it is written again out of the training state")
+            write_snapshot(path, self._networks.copies(), self._config, kimg)
+
+
+def _write_both(
+    run_dir: Path, networks: dict[str, torch.Tensor], state: tuple, config: TrainingConfig, kimg: float
+) -> None:
+    write_snapshot(snapshot_path(run_dir, kimg), networks, config, kimg)
+    write_state(state_path(run_dir, round(kimg * 1000)), networks, state, config, kimg)
+    if config.keep_snapshots is not None:
+        prune_snapshots(run_dir, config.keep_snapshots)

@@ -1,0 +1,390 @@
+"""A run that was stopped, killed or damaged goes on as if nothing had been: to the last bit, on a CPU."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan2ada import load
+from stylegan2ada.checkpoint import read_snapshot
+from stylegan2ada.config import (
+    AugmentConfig,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.dataset_writer import DatasetWriter
+from stylegan2ada.errors import UserError
+from stylegan2ada.loop import SnapshotEvent, TrainingStopped, train
+from stylegan2ada.tensor_file import read_tensors
+from stylegan2ada.training_state import KEPT_STATES, state_files
+from stylegan2ada.updates import GeneratorTerm
+
+CPU = torch.device("cpu")
+SIDE = 16
+
+
+def write_data(path: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    with DatasetWriter(path, classes=["dark", "bright"]) as writer:
+        for index in range(24):
+            writer.add(rng.integers(0, 128, (SIDE, SIDE)).astype(np.uint8) + 100 * (index % 2), index % 2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> ImageDataset:
+    return ImageDataset(write_data(tmp_path_factory.mktemp("data") / "squares.zip"), use_labels=True)
+
+
+def settings(dataset: ImageDataset, **changes) -> TrainingConfig:
+    """Everything on: ADA, path lengths, style mixing, noise; ticks and snapshots that fall on different steps."""
+    base = TrainingConfig(
+        DataConfig(str(dataset.path), SIDE, 1, len(dataset), dataset.label_dim, dataset.class_names or ()),
+        NetworkConfig(channel_base=64, channel_max=4, z_dim=4, w_dim=4, mapping_layers=1),
+        LossConfig(r1_gamma=1.0),
+        OptimizerConfig(0.002),
+        AugmentConfig("ada", "bgcfnc", ada_kimg=0.1),
+        total_kimg=0.1, batch_size=4, ema_kimg=0.02, ema_rampup=0.5, kimg_per_tick=0.012, snapshot_ticks=2,
+        num_workers=0, seed=3,
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def run(config: TrainingConfig, dataset: ImageDataset, folder: Path, **extensions) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return train(config, dataset, folder, CPU, **extensions)
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    ours, theirs = read_tensors(one)[1], read_tensors(other)[1]
+    assert ours.keys() == theirs.keys()
+    return [name for name in ours if not torch.equal(ours[name], theirs[name])]
+
+
+def stats(folder: Path) -> list[dict]:
+    """Without what a clock says."""
+    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "timestamp" and not k.startswith("Timing/")} for line in lines]
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    """The last state (networks, moments, random numbers, counters), every statistic, every metric, every grid."""
+    newest, theirs = state_files(folder)[0], state_files(expected)[0]
+    assert newest.name == theirs.name
+    assert differing(newest, theirs) == []
+    trees = [read_tensors(path)[0]["state"] for path in (newest, theirs)]
+    for tree in trees:
+        del tree["recorder"]["elapsed_sec"]
+    assert trees[0] == trees[1]
+    assert stats(folder) == stats(expected)
+    grids = {path.name: path.read_bytes() for path in expected.glob("*.png")}
+    assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == grids
+    for path in expected.glob("network-snapshot-*"):
+        assert differing(folder / path.name, path) == []
+    for path in expected.glob("metric-*.jsonl"):
+        assert (folder / path.name).read_text() == path.read_text()
+
+
+def noisy_metric(event: SnapshotEvent) -> None:
+    """A metric that draws random numbers of its own."""
+    line = {
+        "kimg": event.kimg,
+        "value": event.generator.synthesis.b4.const.sum().item(),
+        "drawn": torch.rand([]).item(),
+    }
+    with open(event.run_dir / "metric-noisy.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, tmp_path_factory) -> Path:
+    return run(settings(dataset), dataset, tmp_path_factory.mktemp("runs") / "run", on_snapshot=[noisy_metric]).parent
+
+
+class Interruption(Exception):
+    pass
+
+
+class StopAfter:
+    """A term of no consequence that stops the process's run in a given step, one way or another."""
+
+    def __init__(self, calls: int, how):
+        self.calls, self.how = calls, how
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.calls -= 1
+        if self.calls == 0:
+            self.how()
+        return images.flatten(1).mean(1) * 0
+
+    def terms(self) -> list[GeneratorTerm]:
+        return [GeneratorTerm("nothing", 1.0, self)]
+
+
+def send(number: int):
+    return lambda: os.kill(os.getpid(), number)
+
+
+def interrupt():
+    raise Interruption
+
+
+class TestContinuing:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+    @pytest.mark.parametrize("steps", [[1], [5], [7, 9], [12, 1, 3]], ids=str)
+    def test_stopped_by_a_signal(self, dataset, tmp_path, number, steps):
+        """At any step, again and again: never more work than it needs, the same to the last bit."""
+        whole = run(settings(dataset), dataset, tmp_path / "whole", terms=StopAfter(-1, None).terms()).parent
+        folder = tmp_path / "run"
+        for index, calls in enumerate(steps):
+            with pytest.raises(TrainingStopped, match=signal.Signals(number).name) as stopped:
+                terms = StopAfter(calls, send(number)).terms()
+                run(settings(dataset), dataset, folder, terms=terms, continues=index > 0)
+            assert stopped.value.signal_number == number
+            assert state_files(folder)[0].name == f"training-state-{4 * sum(steps[: index + 1]):09d}.safetensors"
+        run(settings(dataset), dataset, folder, terms=StopAfter(-1, None).terms(), continues=True)
+        assert_same_run(folder, whole)
+
+    @pytest.mark.parametrize("calls", [2, 4, 8, 13, 21])
+    def test_lost_at_once(self, dataset, tmp_path, uninterrupted, calls):
+        """As by kill -9 or a power cut: what came after the last snapshot is done again."""
+        folder = tmp_path / "run"
+        config = settings(dataset)
+        with pytest.raises(Interruption):
+            run(config, dataset, folder, terms=StopAfter(calls, interrupt).terms(), on_snapshot=[noisy_metric])
+        run(config, dataset, folder, continues=True, on_snapshot=[noisy_metric], terms=StopAfter(-1, None).terms())
+        whole = run(config, dataset, tmp_path / "whole", terms=StopAfter(-1, None).terms(), on_snapshot=[noisy_metric])
+        assert_same_run(folder, whole.parent)
+
+    def test_lost_in_a_metric(self, dataset, tmp_path, uninterrupted):
+        """The state is on disk before the metrics are measured; they are measured when the run goes on."""
+
+        def broken_metric(event: SnapshotEvent) -> None:
+            noisy_metric(event)
+            if event.kimg > 0.04:
+                raise Interruption
+
+        with pytest.raises(Interruption):
+            run(settings(dataset), dataset, tmp_path / "run", on_snapshot=[broken_metric])
+        run(settings(dataset), dataset, tmp_path / "run", on_snapshot=[noisy_metric], continues=True)
+        assert_same_run(tmp_path / "run", uninterrupted)
+
+    def test_metrics_do_not_change_the_run(self, dataset, tmp_path, uninterrupted):
+        run(settings(dataset), dataset, tmp_path / "run")
+        assert differing(state_files(tmp_path / "run")[0], state_files(uninterrupted)[0]) == []
+
+    def test_a_longer_run(self, dataset, tmp_path, uninterrupted):
+        """--kimg raised: the networks are those of a run that was long from the beginning."""
+        run(settings(dataset, total_kimg=0.06), dataset, tmp_path / "run")
+        run(settings(dataset), dataset, tmp_path / "run", continues=True)
+        last = [read_snapshot(state_files(folder)[0])[2] for folder in (tmp_path / "run", uninterrupted)]
+        assert all(torch.equal(tensor, last[1][name]) for name, tensor in last[0].items())
+
+    def test_a_finished_run_measures_its_last_snapshot_again(self, dataset, tmp_path, uninterrupted):
+        folder = run(settings(dataset), dataset, tmp_path / "run", on_snapshot=[noisy_metric]).parent
+        (folder / "metric-noisy.jsonl").write_text("{cut o")
+        path = run(settings(dataset), dataset, folder, on_snapshot=[noisy_metric], continues=True)
+        assert path == folder / "network-snapshot-000000.safetensors"
+        last = (uninterrupted / "metric-noisy.jsonl").read_text().splitlines()[-1]
+        assert (folder / "metric-noisy.jsonl").read_text() == last + "\n"
+
+    def test_a_run_that_has_saved_nothing_begins_again(self, dataset, tmp_path, uninterrupted):
+        with pytest.raises(Interruption):
+            run(settings(dataset), dataset, tmp_path / "run", terms=StopAfter(2, interrupt).terms())
+        run(settings(dataset), dataset, tmp_path / "run", continues=True, on_snapshot=[noisy_metric])
+        assert_same_run(tmp_path / "run", uninterrupted)
+
+    def test_precision_bf16_too(self, dataset, tmp_path):
+        config = settings(dataset, precision="bf16")
+        whole = run(config, dataset, tmp_path / "whole", terms=StopAfter(-1, None).terms()).parent
+        with pytest.raises(TrainingStopped):
+            run(config, dataset, tmp_path / "run", terms=StopAfter(9, send(signal.SIGTERM)).terms())
+        run(config, dataset, tmp_path / "run", terms=StopAfter(-1, None).terms(), continues=True)
+        assert_same_run(tmp_path / "run", whole)
+
+
+class TestDamage:
+    @pytest.fixture
+    def stopped(self, dataset, tmp_path) -> Path:
+        """A run that was stopped behind its second snapshot."""
+        with pytest.raises(TrainingStopped):
+            run(settings(dataset), dataset, tmp_path / "run", terms=StopAfter(15, send(signal.SIGTERM)).terms())
+        return tmp_path / "run"
+
+    def spoil(self, path: Path, how: str) -> None:
+        data = path.read_bytes()
+        middle = len(data) // 2
+        damaged = {
+            "cut off": data[:middle],
+            "a bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+            "empty": b"",
+        }
+        path.write_bytes(damaged[how])
+
+    @pytest.mark.parametrize("how", ["cut off", "a bit", "empty"])
+    def test_the_state_before_is_taken_with_a_word(self, dataset, stopped, tmp_path, how, capsys):
+        newest, before = state_files(stopped)
+        self.spoil(newest, how)
+        run(settings(dataset), dataset, stopped, terms=StopAfter(-1, None).terms(), continues=True)
+        told = capsys.readouterr().out
+        assert f"{newest} is damaged" in told
+        assert f"continuing from {before.name}" in told
+        whole = run(settings(dataset), dataset, tmp_path / "whole", terms=StopAfter(-1, None).terms()).parent
+        assert_same_run(stopped, whole)
+
+    def test_a_damaged_network_file_is_written_again(self, dataset, stopped, capsys):
+        newest, before = state_files(stopped)
+        newest.unlink()
+        network = stopped / "network-snapshot-000000.safetensors"
+        expected = network.read_bytes()
+        self.spoil(network, "a bit")
+        config = settings(dataset, total_kimg=0.03)
+        run(config, dataset, stopped, terms=StopAfter(-1, None).terms(), continues=True)
+        assert "network-snapshot-000000.safetensors is missing or damaged" in capsys.readouterr().out
+        assert differing_bytes(network, expected) == []
+
+    def test_none_is_whole(self, dataset, stopped):
+        before = {path.name: path.read_bytes() for path in stopped.iterdir() if "training-state" not in path.name}
+        for path in state_files(stopped):
+            self.spoil(path, "cut off")
+        with pytest.raises(UserError, match="none of its 2 training states can be read") as error:
+            run(settings(dataset), dataset, stopped, continues=True)
+        assert "\n" not in str(error.value)
+        after = {path.name: path.read_bytes() for path in stopped.iterdir() if "training-state" not in path.name}
+        del before["log.txt"], after["log.txt"]
+        assert after == before
+
+    def test_other_data(self, dataset, stopped, tmp_path):
+        other = ImageDataset(write_data(tmp_path / "other.zip", seed=1), use_labels=True)
+        before = {path.name: path.read_bytes() for path in stopped.iterdir()}
+        with pytest.raises(UserError, match="other images or labels") as error:
+            run(settings(dataset), other, stopped, continues=True)
+        assert "\n" not in str(error.value)
+        assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
+
+    def test_the_same_data_elsewhere(self, dataset, stopped, tmp_path):
+        moved = ImageDataset(write_data(tmp_path / "moved.zip"), use_labels=True)
+        assert moved.fingerprint() == dataset.fingerprint()
+        run(settings(dataset), moved, stopped, terms=StopAfter(-1, None).terms(), continues=True)
+
+
+def differing_bytes(path: Path, expected: bytes) -> list[str]:
+    other = path.with_name("expected.safetensors")
+    other.write_bytes(expected)
+    found = differing(path, other)
+    other.unlink()
+    return found
+
+
+class TestDisk:
+    def test_states_that_are_not_needed_are_removed(self, uninterrupted):
+        assert len(state_files(uninterrupted)) == KEPT_STATES
+        assert len(list(uninterrupted.glob(".*.tmp"))) == 0
+
+    def test_keep(self, dataset, tmp_path):
+        """Names count whole kimg, so this run is long in kimg and short in steps."""
+
+        class ManyImages:
+            def __init__(self, D, augment, real_batches, config):
+                self.real_batches = real_batches
+
+            def step(self, draw_fakes):
+                from stylegan2ada.updates import DiscriminatorStep
+
+                next(self.real_batches)
+                return DiscriminatorStep(1000, torch.ones(4, 1), {})
+
+            def state_dict(self):
+                return {}
+
+            def load_state_dict(self, state):
+                pass
+
+        config = settings(dataset, total_kimg=6, kimg_per_tick=1, snapshot_ticks=1, keep_snapshots=2)
+        run(config, dataset, tmp_path / "run", make_update=ManyImages)
+        kept = sorted(path.name for path in (tmp_path / "run").glob("network-snapshot-*"))
+        assert kept == ["network-snapshot-000005.safetensors", "network-snapshot-000006.safetensors"]
+        assert len(list((tmp_path / "run").glob("fakes0*.png"))) == 6
+
+    def test_a_state_holds_the_networks_too(self, uninterrupted):
+        """Whoever stops a run can use what it has come to."""
+        snapshot = load(state_files(uninterrupted)[0])
+        assert snapshot.kimg == 0.1
+        assert snapshot.generator(torch.zeros(1, 4), torch.eye(2)[:1]).shape == (1, 1, SIDE, SIDE)
+
+
+class TestSignals:
+    def test_handlers_are_put_back(self, dataset, tmp_path):
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        run(settings(dataset, total_kimg=0.008), dataset, tmp_path / "run")
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+    def test_in_another_thread_signals_are_left_alone(self, dataset, tmp_path):
+        found = []
+        thread = threading.Thread(
+            target=lambda: found.append(run(settings(dataset, total_kimg=0.008), dataset, tmp_path / "run"))
+        )
+        thread.start()
+        thread.join()
+        assert found[0].exists()
+
+    def test_a_stop_in_a_metric_waits_for_it(self, dataset, tmp_path, uninterrupted):
+        def interrupted_metric(event: SnapshotEvent) -> None:
+            noisy_metric(event)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(TrainingStopped):
+            run(settings(dataset), dataset, tmp_path / "run", on_snapshot=[interrupted_metric])
+        run(settings(dataset), dataset, tmp_path / "run", on_snapshot=[noisy_metric], continues=True)
+        assert_same_run(tmp_path / "run", uninterrupted)
+
+
+KILLED = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+torch.set_num_threads(1)
+from tests.stylegan2ada.test_resume import noisy_metric, settings
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.loop import train
+dataset = ImageDataset(sys.argv[1], use_labels=True)
+train(settings(dataset, total_kimg=float(sys.argv[3])), dataset, Path(sys.argv[2]), torch.device("cpu"),
+      on_snapshot=[noisy_metric], continues=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments(dataset, tmp_path, repository_dir):
+    """Twelve kills at moments from start-up to writing a snapshot: the run ends as the one nobody touched."""
+    kimg, kills = 1.2, 0
+    random_moments = random.Random(0)
+
+    def command(folder: Path) -> list[str]:
+        folder.mkdir(exist_ok=True)
+        return [sys.executable, "-c", KILLED, str(dataset.path), str(folder), str(kimg), str(repository_dir)]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    while kills < 12:
+        process = subprocess.Popen(command(tmp_path / "run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random_moments.uniform(2.5, 6.5))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        if process.returncode == 0:
+            break
+    subprocess.run(command(tmp_path / "run"), check=True, capture_output=True)
+    assert kills >= 3
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
