@@ -1,59 +1,85 @@
-"""Generates images with a trained network, into a folder of PNG files or a dataset zip."""
+"""Generates images with a trained network: a folder of PNG or DICOM files, a dataset zip, or one picture of all."""
 
 import contextlib
+import dataclasses
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 
-from stylegan2ada.checkpoint import load
+from spine_ext.burn_in import burn_in
+from spine_ext.dicom_export import SyntheticSeries, dicom_bytes
+from stylegan2ada.checkpoint import Snapshot, load
 from stylegan2ada.cli import Command
+from stylegan2ada.cli_values import class_label, parse_classes, parse_numbers, parse_seeds
 from stylegan2ada.dataset_writer import DatasetWriter
-from stylegan2ada.devices import choose_device
+from stylegan2ada.devices import DEVICES, choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import write_bytes
 from stylegan2ada.images import png_bytes
 from stylegan2ada.progress import ProgressLine
-from stylegan2ada.sampling import GeneratedImage, images_of_seeds
+from stylegan2ada.projected_w import load_projected_w
+from stylegan2ada.sampling import GeneratedImage, images_of_seeds, images_of_ws
+from stylegan2ada.sheets import check_sheet, save_sheet
 
-MAX_SEED = 2**32 - 1
-MAX_IMAGES = 10_000_000
+GRID_COLUMNS = 16
+
+Write = Callable[[GeneratedImage], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options of the command line, by their names."""
+
+    network: str
+    seeds: str | None
+    wanted_classes: tuple[str, ...]
+    trunc: float
+    trunc_sweep: str | None
+    projected_w: str | None
+    outdir: str | None
+    grid: str | None
+    file_format: str
+    burn_in: bool
+    noise_mode: str
+    batch: int
+    device: str
+    overwrite: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The images that were asked for: how many, how to make them, and what a file of each is called."""
+
+    count: int
+    images: Iterator[GeneratedImage]
+    name: Callable[[GeneratedImage], str]
+    origin: dict[str, object]
+    remark: str = ""
 
 
 @click.command(cls=Command)
-@click.option(
-    "--network", required=True, metavar="FILE", help="Snapshot of a training run; its moving average is used."
-)
-@click.option("--seeds", required=True, metavar="LIST", help="One image per seed, e.g. 0-999 or 0,3,5-9.")
-@click.option(
-    "--class", "wanted_class", metavar="NUMBER|NAME", help="Class of all images.  [classes take turns by seed]"
-)
+@click.option("--network", required=True, metavar="FILE", help="Network to use; of a snapshot, its moving average.")
+@click.option("--seeds", metavar="LIST", help="One image per seed, e.g. 0-999 or 0,3,5-9.")
+@click.option("--class", "wanted_classes", multiple=True, metavar="NUMBER|NAME|all",
+              help="Class of the images; given several times, or all: every seed for each.  [classes take turns]")
 @click.option("--trunc", default=1.0, show_default=True, help="Truncation psi: 1 is none, 0 the mean image.")
-@click.option("--outdir", required=True, metavar="DIR|ZIP", help="Folder for seed0000.png ..., or a dataset to write.")
-@click.option(
-    "--noise-mode",
-    type=click.Choice(["const", "random", "none"]),
-    default="const",
-    show_default=True,
-    help="Noise inputs: the network's own, drawn with the seed, or none.",
-)
+@click.option("--outdir", metavar="DIR|ZIP", help="Folder for seed0000.png ..., or a dataset to write.")
+@click.option("--grid", metavar="FILE.png", help="One picture of all images, rows by class.")
+@click.option("--trunc-sweep", metavar="LIST",
+              help="Of --grid: a row per image and a column per truncation, e.g. 0,0.3,0.5,0.7,1.")
+@click.option("--projected-w", metavar="FILE.npz", help="Latents of projector.py instead of seeds.")
+@click.option("--format", "file_format", type=click.Choice(["png", "dicom"]), default="png", show_default=True,
+              help="Of the files in a folder; dicom: Secondary Capture, marked as synthetic.")
+@click.option("--burn-in", is_flag=True, help="Write the word SYNTHETIC into a corner of DICOM images.")
+@click.option("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const", show_default=True,
+              help="Noise inputs: the network's own, drawn with the seed, or none.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images at a time.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing zip.")
-def main(
-    network: str,
-    seeds: str,
-    wanted_class: str | None,
-    trunc: float,
-    outdir: str,
-    noise_mode: str,
-    batch: int,
-    device: str,
-    overwrite: bool,
-) -> None:
+def main(**options: object) -> None:
     """Generate images with a trained network.
 
     A seed gives the same image whatever else is generated with it. An --outdir that ends in .zip becomes a dataset
@@ -63,79 +89,115 @@ def main(
     Examples:
       python generate.py --network network-snapshot-004200.safetensors --seeds 0-15 --outdir out
       python generate.py --network network-snapshot-004200.safetensors --seeds 0-999 --class 1 --outdir abnormal.zip
+      python generate.py --network network-snapshot-004200.safetensors --seeds 0-7 --class all --grid classes.png
+      python generate.py --network network-snapshot-004200.safetensors --seeds 0-7 --format dicom --outdir dicom
     """
-    seed_list = parse_seeds(seeds)
-    if not math.isfinite(trunc):
-        raise UserError(f"--trunc {trunc} is not a finite number: choose one around 0 to 1")
-    check_outdir(outdir)
-    snapshot = load(network, choose_device(device))
-    G = snapshot.generator
-    classes = choose_classes(wanted_class, seed_list, G.c_dim, snapshot.class_names)
-
+    request = Request(**options)
+    check(request)
+    snapshot = load(request.network, choose_device(request.device))
+    job = make_job(request, snapshot)
+    if request.grid:
+        check_sheet(job.count, snapshot.generator.img_resolution, f"--grid {request.grid}")
     for note in snapshot.config.notes:
         click.echo(f"This network was trained on: {note}.")
-    origin = {"network": Path(network).name, "seeds": seeds, "trunc": trunc, "noise_mode": noise_mode}
-    metadata = {"synthetic": origin} | ({"notice": "; ".join(snapshot.config.notes)} if snapshot.config.notes else {})
     progress = ProgressLine("generating", "image")
-    with open_output(outdir, snapshot.class_names, metadata, overwrite) as write:
-        if classes is not None and wanted_class is None:
-            click.echo(f"No --class given: the {G.c_dim} classes take turns, seed modulo {G.c_dim}.")
+    shown = []
+    with open_output(request, job, snapshot) as write:
+        if job.remark:
+            click.echo(job.remark)
         try:
-            for done, image in enumerate(images_of_seeds(G, seed_list, classes, trunc, noise_mode, batch), start=1):
+            for done, image in enumerate(job.images, start=1):
                 write(image)
-                progress(done, len(seed_list))
+                if request.grid:
+                    shown.append(image)
+                progress(done, job.count)
         except NonFiniteError as error:
-            raise UserError(f"--network {network}: {error}; take another snapshot of the run") from error
-    size = f"{G.img_resolution}x{G.img_resolution}"
-    click.echo(f"{len(seed_list)} {'grey' if G.img_channels == 1 else 'color'} images of {size} pixels: {outdir}")
+            raise UserError(f"--network {request.network}: {error}; take another snapshot of the run") from error
+    if request.grid:
+        save_grid(request, shown, snapshot)
+    G = snapshot.generator
+    size, kind = f"{G.img_resolution}x{G.img_resolution}", "grey" if G.img_channels == 1 else "color"
+    click.echo(f"{job.count} {kind} images of {size} pixels: {', '.join(filter(None, (request.outdir, request.grid)))}")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """`0,3,5-9` to a list without repeats, in the order given."""
-    seeds: dict[int, None] = {}
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
-        if not match:
-            raise UserError(f"--seeds {text}: {part!r} is neither a number nor a range; write for example 0,3,5-9")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserError(f"--seeds {text}: the range {part} runs backwards; write {last}-{first}")
-        if last > MAX_SEED:
-            raise UserError(f"--seeds {text}: {last} is too large; seeds go up to {MAX_SEED}")
-        if len(seeds) + last - first >= MAX_IMAGES:
-            raise UserError(f"--seeds {text}: more than {MAX_IMAGES:,} images at once; split the range")
-        seeds.update(dict.fromkeys(range(first, last + 1)))
-    return list(seeds)
-
-
-def choose_classes(
-    wanted: str | None, seeds: Sequence[int], num_classes: int, class_names: Sequence[str] | None
-) -> list[int] | None:
-    """A class for each seed; None for an unconditional model. Not asked for one class, the classes take turns."""
-    if num_classes == 0:
-        if wanted is not None:
-            raise UserError(f"--class {wanted}: this network is unconditional, it has no classes; leave --class out")
-        return None
-    if wanted is None:
-        return [seed % num_classes for seed in seeds]
-    return [class_index(wanted, num_classes, class_names)] * len(seeds)
-
-
-def class_index(wanted: str, num_classes: int, class_names: Sequence[str] | None) -> int:
-    """The class that a name or number means."""
-    if class_names and wanted in class_names:
-        return class_names.index(wanted)
-    if re.fullmatch(r"\d{1,9}", wanted) and int(wanted) < num_classes:
-        return int(wanted)
-    named = "" if not class_names else " or a name: " + ", ".join(class_names)
-    numbers = f"a number from 0 to {num_classes - 1}"
-    raise UserError(f"--class {wanted}: this network has no such class; choose {numbers}{named}")
-
-
-def check_outdir(outdir: str) -> None:
+def check(request: Request) -> None:
     """Before any work; whether a zip may be replaced is the dataset writer's affair."""
-    if not is_zip(outdir) and Path(outdir).exists() and not Path(outdir).is_dir():
+    outdir = request.outdir
+    if not math.isfinite(request.trunc):
+        raise UserError(f"--trunc {request.trunc} is not a finite number: choose one around 0 to 1")
+    if (request.seeds is None) == (request.projected_w is None):
+        raise UserError("give either --seeds, e.g. --seeds 0-15, or --projected-w FILE.npz")
+    if request.projected_w and (request.wanted_classes or request.trunc != 1 or request.trunc_sweep):
+        raise UserError("--projected-w has latents of its own: leave out --class, --trunc and --trunc-sweep")
+    if outdir is None and request.grid is None:
+        raise UserError("nothing to write: give --outdir DIR, --outdir FILE.zip or --grid FILE.png")
+    if request.trunc_sweep and (request.grid is None or outdir is not None or request.trunc != 1):
+        raise UserError("--trunc-sweep makes one picture: give --grid FILE.png, and neither --outdir nor --trunc")
+    if request.grid and not request.grid.lower().endswith(".png"):
+        raise UserError(f"--grid {request.grid}: the picture is a PNG file, choose a name that ends in .png")
+    if outdir and not is_zip(outdir) and Path(outdir).exists() and not Path(outdir).is_dir():
         raise UserError(f"--outdir {outdir} is a file: choose a folder, or a name that ends in .zip")
+    if request.file_format == "dicom" and (outdir is None or is_zip(outdir)):
+        raise UserError("--format dicom writes a file per image: give an --outdir that is a folder")
+    if request.burn_in and request.file_format != "dicom":
+        raise UserError("--burn-in is for DICOM files: add --format dicom")
+
+
+def make_job(request: Request, snapshot: Snapshot) -> Job:
+    """What to generate; lists are checked here, images are made as they are taken."""
+    G, noise_mode, batch = snapshot.generator, request.noise_mode, request.batch
+    origin = {"network": Path(request.network).name}
+    if request.projected_w:
+        ws = load_projected_w(request.projected_w, G)
+        images = (GeneratedImage(i, None, pixels) for i, pixels in enumerate(images_of_ws(G, ws, noise_mode, batch)))
+        origin |= {"projected_w": Path(request.projected_w).name, "noise_mode": noise_mode}
+        return Job(len(ws), images, lambda image: f"proj{image.seed:02d}", origin)
+    seeds = parse_seeds(request.seeds)
+    chosen = parse_classes(request.wanted_classes, G.c_dim, snapshot.class_names)
+    origin |= {"seeds": request.seeds, "trunc": request.trunc, "noise_mode": noise_mode}
+    several = len(chosen) > 1
+
+    def name(image: GeneratedImage) -> str:
+        return f"seed{image.seed:04d}" + (f"-class{image.class_index}" if several else "")
+
+    remark, classes = "", None
+    if chosen:
+        seeds, classes = seeds * len(chosen), [one for one in chosen for _ in seeds]
+    elif G.c_dim:
+        classes = [seed % G.c_dim for seed in seeds]
+        remark = f"No --class given: the {G.c_dim} classes take turns, seed modulo {G.c_dim}."
+    if not request.trunc_sweep:
+        images = images_of_seeds(G, seeds, classes, request.trunc, noise_mode, batch)
+        return Job(len(seeds), images, name, origin, remark)
+    psis = parse_numbers(request.trunc_sweep, "--trunc-sweep")
+    every_psi = zip(*(images_of_seeds(G, seeds, classes, psi, noise_mode, batch) for psi in psis), strict=True)
+    return Job(len(seeds) * len(psis), (image for row in every_psi for image in row), name, origin, remark)
+
+
+def save_grid(request: Request, images: list[GeneratedImage], snapshot: Snapshot) -> None:
+    """A truncation sweep has a row per image; else each class begins a row, or there is but one class."""
+
+    def label(image: GeneratedImage) -> str:
+        return class_label(image.class_index, snapshot.class_names)
+
+    if request.trunc_sweep:
+        psis = parse_numbers(request.trunc_sweep, "--trunc-sweep")
+        first = images[:: len(psis)]
+        rows = [", ".join(filter(None, (label(image), f"seed {image.seed}"))) for image in first]
+        save_sheet(request.grid, [image.pixels for image in images], len(psis), rows, [f"psi {psi:g}" for psi in psis])
+        return
+    by_class: dict[int | None, list[GeneratedImage]] = {}
+    for image in images:
+        by_class.setdefault(image.class_index, []).append(image)
+    columns = min(max(map(len, by_class.values())), GRID_COLUMNS)
+    cells, rows = [], []
+    blank = np.zeros_like(images[0].pixels)
+    for group in by_class.values():
+        rows += [label(group[0])] + [""] * (-(-len(group) // columns) - 1)
+        cells += [image.pixels for image in group] + [blank] * (-len(group) % columns)
+    seeds = {tuple(image.seed for image in group) for group in by_class.values()}
+    same = len(seeds) == 1 and len(images) == columns * len(by_class) and request.projected_w is None
+    save_sheet(request.grid, cells, columns, rows, [str(seed) for seed in next(iter(seeds))] if same else ())
 
 
 def is_zip(outdir: str) -> bool:
@@ -143,20 +205,43 @@ def is_zip(outdir: str) -> bool:
 
 
 @contextlib.contextmanager
-def open_output(
-    outdir: str, class_names: Sequence[str] | None, metadata: dict[str, object], overwrite: bool
-) -> Iterator[Callable[[GeneratedImage], None]]:
+def open_output(request: Request, job: Job, snapshot: Snapshot) -> Iterator[Write]:
     """Yields what writes one image. A zip appears when all are in; in a folder, each file appears whole."""
-    if not is_zip(outdir):
-        yield lambda image: write_png(Path(outdir) / f"seed{image.seed:04d}.png", image)
-        return
-    with DatasetWriter(outdir, class_names, metadata, overwrite) as writer:
-        yield lambda image: writer.add(height_width_channels(image.pixels), image.class_index)
+    if request.outdir is None:
+        yield lambda image: None
+    elif is_zip(request.outdir):
+        notices = snapshot.config.notes
+        metadata = {"synthetic": job.origin} | ({"notice": "; ".join(notices)} if notices else {})
+        class_names = None if request.projected_w else snapshot.class_names
+        with DatasetWriter(request.outdir, class_names, metadata, request.overwrite) as writer:
+            yield lambda image: writer.add(height_width_channels(image.pixels), image.class_index)
+    else:
+        suffix, encode = (".png", lambda image: png_bytes(image.pixels)) if request.file_format == "png" else (
+            ".dcm", dicom_encoder(request, job, snapshot)
+        )  # fmt: skip
+        yield lambda image: write_file(Path(request.outdir) / (job.name(image) + suffix), encode(image))
 
 
-def write_png(path: Path, image: GeneratedImage) -> None:
+def dicom_encoder(request: Request, job: Job, snapshot: Snapshot) -> Callable[[GeneratedImage], bytes]:
+    """One series of images, numbered as they come."""
+    origin = ", ".join(f"{name} {value}" for name, value in job.origin.items())
+    series = SyntheticSeries(f"Made with {origin}.", [f"Trained on: {note}." for note in snapshot.config.notes])
+    numbers = iter(range(1, job.count + 1))
+
+    def encode(image: GeneratedImage) -> bytes:
+        about = f"{'Latent' if request.projected_w else 'Seed'} {image.seed}."
+        if image.class_index is not None:
+            name = f" ({snapshot.class_names[image.class_index]})" if snapshot.class_names else ""
+            about = f"Class {image.class_index}{name}. {about}"
+        pixels = burn_in(image.pixels) if request.burn_in else image.pixels
+        return dicom_bytes(series, pixels, next(numbers), about)
+
+    return encode
+
+
+def write_file(path: Path, data: bytes) -> None:
     try:
-        write_bytes(path, png_bytes(image.pixels))
+        write_bytes(path, data)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another --outdir") from error
 

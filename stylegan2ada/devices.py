@@ -4,9 +4,16 @@ import torch
 
 from .errors import UserError
 
+DEVICES = ("auto", "cpu", "cuda", "mps")  # what scripts that only draw images take
+
 
 def choose_device(name: str) -> torch.device:
-    """'auto' is CUDA where there is one, else the CPU. Raises UserError for a CUDA device that is not there."""
+    """'auto' is CUDA where there is one, else the CPU; 'mps', the GPU of an Apple processor, has to be named.
+
+    Raises UserError for a device that is not there.
+    """
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: no Apple GPU that torch can use is here; use --device cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available here; use --device cpu")
     if name == "auto":

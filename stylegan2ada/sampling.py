@@ -1,5 +1,6 @@
 """Images by seed: the same seed gives the same image, whatever else is generated beside it."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -26,12 +27,30 @@ def latents_of_seeds(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)).float()
 
 
+def labels_of_classes(classes: Sequence[int | None], num_classes: int) -> torch.Tensor:
+    """float32 (N, num_classes) one-hot; (N, 0) for an unconditional model, whose classes are None."""
+    if num_classes == 0:
+        return torch.zeros(len(classes), 0)
+    return torch.eye(num_classes)[list(classes)]
+
+
 @torch.no_grad()
 def pixels_of_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
     """uint8 (N,C,H,W) batches for latents z (M,Z) and labels c (M,K), on G's device: constant noise, no truncation."""
     device = next(G.parameters()).device
     for z_batch, c_batch in zip(z.split(batch_size), c.split(batch_size), strict=True):
         yield to_uint8(G(z_batch.to(device), c_batch.to(device), noise_mode="const"))
+
+
+@torch.no_grad()
+def ws_of_seeds(
+    G: Generator, seeds: Sequence[int], classes: Sequence[int] | None = None, truncation_psi: float = 1.0
+) -> torch.Tensor:
+    """(N, L, W) on G's device: the latents of seeds, and of a class for each where G is conditional."""
+    device = next(G.parameters()).device
+    z = latents_of_seeds(seeds, G.z_dim).to(device)
+    c = labels_of_classes([None] * len(seeds) if classes is None else classes, G.c_dim).to(device)
+    return G.mapping(z, c, truncation_psi=truncation_psi)
 
 
 @torch.no_grad()
@@ -52,23 +71,49 @@ def images_of_seeds(
     Raises:
         NonFiniteError: an image holds NaN or Inf.
     """
-    device = next(G.parameters()).device
     if noise_mode == "random":
         batch_size = 1
     wanted = zip(seeds, [None] * len(seeds) if classes is None else classes, strict=True)
     while batch := list(itertools.islice(wanted, batch_size)):
         batch_seeds, batch_classes = zip(*batch, strict=True)
-        z = latents_of_seeds(batch_seeds, G.z_dim).to(device)
-        c = torch.zeros(len(batch), G.c_dim, device=device)
-        if classes is not None:
-            c[torch.arange(len(batch)), list(batch_classes)] = 1
-        with torch.random.fork_rng(enabled=noise_mode == "random"):
-            if noise_mode == "random":
-                torch.manual_seed(batch_seeds[0])
-            images = G(z, c, truncation_psi=truncation_psi, noise_mode=noise_mode)
-        broken = ~images.isfinite().flatten(1).all(dim=1)
-        if broken.any():
-            seed = batch_seeds[int(broken.nonzero()[0])]
-            raise NonFiniteError(f"the image of seed {seed} holds NaN or Inf: the network is broken")
+        ws = ws_of_seeds(G, batch_seeds, batch_classes, truncation_psi)
+        with _drawn_with(batch_seeds[0], enabled=noise_mode == "random"):
+            images = G.synthesis(ws, noise_mode=noise_mode)
+        _check_finite(images, [f"seed {seed}" for seed in batch_seeds])
         for seed, class_index, pixels in zip(batch_seeds, batch_classes, to_uint8(images).cpu().numpy(), strict=True):
             yield GeneratedImage(seed, class_index, pixels)
+
+
+@torch.no_grad()
+def images_of_ws(
+    G: Generator, ws: torch.Tensor, noise_mode: str = "const", batch_size: int = 16
+) -> Iterator[np.ndarray]:
+    """uint8 (C,H,W) for each of the latents ws (N, L, W), in order; random noise is the same for every image.
+
+    Raises:
+        NonFiniteError: an image holds NaN or Inf.
+    """
+    device = next(G.parameters()).device
+    first = 0
+    for batch in ws.split(1 if noise_mode == "random" else batch_size):
+        with _drawn_with(0, enabled=noise_mode == "random"):
+            images = G.synthesis(batch.to(device), noise_mode=noise_mode)
+        _check_finite(images, [f"latent {first + index}" for index in range(len(batch))])
+        first += len(batch)
+        yield from to_uint8(images).cpu().numpy()
+
+
+@contextlib.contextmanager
+def _drawn_with(seed: int, enabled: bool) -> Iterator[None]:
+    """What is drawn in the block is drawn with `seed`; the state of torch's generators is as before it afterwards."""
+    with torch.random.fork_rng(enabled=enabled):
+        if enabled:
+            torch.manual_seed(seed)
+        yield
+
+
+def _check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
+    broken = ~images.isfinite().flatten(1).all(dim=1)
+    if broken.any():
+        name = names[int(broken.nonzero()[0])]
+        raise NonFiniteError(f"the image of {name} holds NaN or Inf: the network is broken")

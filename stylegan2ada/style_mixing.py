@@ -1,0 +1,15 @@
+"""Style mixing (StyleGAN, section 3.1): some layers take their latents from one source, the others from another."""
+
+from collections.abc import Sequence
+
+import torch
+
+
+def mix_styles(row_ws: torch.Tensor, column_ws: torch.Tensor, layers: Sequence[int]) -> torch.Tensor:
+    """(R, L, W) and (C, L, W) to (R, C, L, W): row r's latents, but for `layers`, which are column c's.
+
+    Layers count from the lowest resolution: the first ones decide pose and shape, the last ones grey values.
+    """
+    mixed = row_ws[:, None].repeat(1, len(column_ws), 1, 1)
+    mixed[:, :, list(layers)] = column_ws[None, :, list(layers)]
+    return mixed
