@@ -22,7 +22,15 @@ OPTIONS = {
         " --freezed --fp32 --nhwc --nobench --allow-tf32 --workers"
     ),
     "classify.py": "--train --synthetic --count --synthetic-only --test --outdir",
-    "generate.py": "--network --seeds --class --trunc --outdir",
+    "generate.py": (
+        "--network --seeds --class --trunc --trunc-sweep --outdir --grid --projected-w --format --burn-in --noise-mode"
+        " --device"
+    ),
+    "style_mixing.py": "--network --rows --cols --styles --class --trunc --noise-mode --outdir --device",
+    "interpolate.py": "--network --seeds --class --output --frames --fps --space --trunc --device",
+    "projector.py": (
+        "--network --target --num-steps --seed --save-video --outdir --class --space --classifier --vgg --device"
+    ),
     "calc_metrics.py": "--network --data --metrics --detector",
     "reproduce.py": "--train --test --outdir",
 }
