@@ -12,29 +12,38 @@ from .config import TrainingConfig, config_from_dict
 from .discriminator import Discriminator
 from .errors import UserError
 from .generator import Generator, channels_at, resolutions_up_to
+from .legacy.fetch import fetch, is_remote
+from .legacy.reader import read_pickle
 from .tensor_file import DamagedFile, read_tensors, write_tensors
 
 FORMAT = "spinegan-snapshot-1"
 STATE_FORMAT = "spinegan-training-state-1"  # a snapshot and all that a run needs to go on: see training_state
 READABLE_FORMATS = (FORMAT, STATE_FORMAT)
-OFFICIAL_PRESETS = ("ffhq256", "ffhq512", "ffhq1024", "celebahq256", "lsundog256")
 PARTS = ("G", "D", "G_ema", "augment_pipe")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a snapshot file holds. `generator` is the moving average, the one to use; all networks are in eval mode."""
+    """What a snapshot file holds. `generator` is the moving average, the one to use; all networks are in eval mode.
+
+    Official files may lack the other parts: these are None then.
+    """
 
     generator: Generator
-    generator_raw: Generator
-    discriminator: Discriminator
-    augment_pipe: AugmentPipe
+    generator_raw: Generator | None
+    discriminator: Discriminator | None
+    augment_pipe: AugmentPipe | None
     config: TrainingConfig
     kimg: float
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
         return self.config.data.class_names or None
+
+    def modules(self) -> dict[str, nn.Module]:
+        """By the names in PARTS, those that the file has."""
+        found = (self.generator_raw, self.discriminator, self.generator, self.augment_pipe)
+        return {part: module for part, module in zip(PARTS, found, strict=True) if module is not None}
 
 
 def make_generator(config: TrainingConfig) -> Generator:
@@ -65,7 +74,7 @@ def make_discriminator(config: TrainingConfig) -> Discriminator:
 
 
 def save_snapshot(path: str | os.PathLike, modules: dict[str, nn.Module], config: TrainingConfig, kimg: float) -> None:
-    """Writes the modules named in PARTS, atomically."""
+    """Writes those of the modules named in PARTS that there are, atomically."""
     write_snapshot(path, copies(modules), config, kimg)
 
 
@@ -77,6 +86,7 @@ def copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     return {
         f"{part}/{name}": tensor.detach().to("cpu", copy=True)
         for part in PARTS
+        if part in modules
         for name, tensor in modules[part].state_dict().items()
     }
 
@@ -89,35 +99,38 @@ def write_snapshot(
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapshot:
-    """Reads a snapshot file.
+    """Reads a network: our snapshot or an official one (.pkl), a path, a URL or an official name such as ffhq256.
+
+    Nothing in the file is executed.
 
     Raises:
-        UserError: the file is missing, damaged, or no snapshot of this project.
+        UserError: the file is missing, damaged, of another architecture or program, or cannot be fetched.
     """
     config, kimg, tensors = read_snapshot(path)
     _check_claimed_size(config, tensors, path)
-    modules = {
-        "G": make_generator(config),
-        "D": make_discriminator(config),
-        "G_ema": make_generator(config),
-        "augment_pipe": make_augment_pipe(config.augment.pipe),
+    make = {
+        "G": lambda: make_generator(config),
+        "D": lambda: make_discriminator(config),
+        "G_ema": lambda: make_generator(config),
+        "augment_pipe": lambda: make_augment_pipe(config.augment.pipe),
     }
+    present = {name.split("/")[0] for name in tensors} | {"G_ema"}
+    modules = {part: make[part]() for part in PARTS if part in present}
     for part, module in modules.items():
         _fill(module, part, tensors, path)
         module.eval().requires_grad_(False).to(device)
-    return Snapshot(modules["G_ema"], modules["G"], modules["D"], modules["augment_pipe"], config, kimg)
+    return Snapshot(
+        modules["G_ema"], modules.get("G"), modules.get("D"), modules.get("augment_pipe"), config, kimg
+    )  # fmt: skip
 
 
 def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[str, torch.Tensor]]:
-    """The config, kimg and tensors (`part/name`) of a snapshot file, checked but not built into networks."""
-    if str(path).endswith(".pkl") or "://" in str(path) or str(path) in OFFICIAL_PRESETS:
-        raise UserError(
-            f"{path}: this version reads neither official presets and pickles nor URLs; give the path of a "
-            "network-snapshot-*.safetensors"
-        )
-    path = Path(path)
+    """The config, kimg and tensors (`part/name`) of what `load` reads, checked but not built into networks."""
+    path = fetch(str(path)) if is_remote(path) else Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder: give one network-snapshot-*.safetensors in it")
+    if path.suffix == ".pkl":
+        return read_pickle(path)
     if not path.is_file():
         raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
     try:

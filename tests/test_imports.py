@@ -58,9 +58,21 @@ ROOMS = (
     ),
     ("stylegan2ada.compute", "stylegan2ada.augment", "stylegan2ada.losses"),
     (
+        "stylegan2ada.legacy.__init__",
+        "stylegan2ada.legacy.arguments",
+        "stylegan2ada.legacy.emitter",
+        "stylegan2ada.legacy.fetch",
+        "stylegan2ada.legacy.machine",
+        "stylegan2ada.legacy.reader",
+        "stylegan2ada.legacy.tensors",
+        "stylegan2ada.legacy.vocabulary",
+    ),
+    (
         "stylegan2ada.ada",
         "stylegan2ada.cuda_graphs",
+        "stylegan2ada.division",
         "stylegan2ada.ema",
+        "stylegan2ada.execution",
         "stylegan2ada.optimizer_state",
         "stylegan2ada.optimizer_steps",
         "stylegan2ada.updates",
@@ -75,7 +87,7 @@ ROOMS = (
         "stylegan2ada.stop_request",
         "stylegan2ada.recorder",
     ),
-    ("stylegan2ada.loop", "stylegan2ada.__init__"),
+    ("stylegan2ada.loop", "stylegan2ada.legacy.writer", "stylegan2ada.legacy.__main__", "stylegan2ada.__init__"),
     ("spine_ext",),
 )
 STANDALONE = ("metrics",)  # beside the rooms: imports no package of ours, and only scripts import it

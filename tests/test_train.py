@@ -212,7 +212,10 @@ MISTAKES = {
     "negative freeze": (["--freezed=-2"], ["--freezed", "-2"]),
     "missing network": (["--data={files}/toy.zip", "--resume=gone.safetensors"], ["gone.safetensors"]),
     "a network that is none": (["--data={files}/toy.zip", "--resume={files}/garbage.zip"], ["garbage.zip"]),
-    "an official preset": (["--data={files}/toy.zip", "--resume=ffhq256"], ["ffhq256"]),
+    "a network that cannot be fetched": (
+        ["--data={files}/toy.zip", "--resume=http://127.0.0.1:9/network.pkl"],
+        ["http://127.0.0.1:9/network.pkl", "put that file"],
+    ),
     "an unknown flag": (["--gama=1"], ["--gama"]),
     "no boolean": (["--cond=perhaps"], ["perhaps"]),
     "a word for a number": (["--batch=many"], ["many"]),
