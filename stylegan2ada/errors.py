@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class NonFiniteError(RuntimeError):
     """A NaN or Inf appeared in a loss, gradient or parameter; training cannot go on honestly."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process that trains the same network is gone; this one cannot go on without it."""

@@ -4,7 +4,7 @@ Legend: N images, Z / W latent sizes, K label size, L latents per image (one per
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -39,6 +39,9 @@ def resolutions_up_to(img_resolution: int) -> list[int]:
 
 class MappingNetwork(nn.Module):
     """(N, Z), (N, K) -> (N, L, W). With z_dim 0 only the label is mapped; with num_ws None the result is (N, W)."""
+
+    __call__: Callable[..., torch.Tensor]  # for type checkers: that of nn.Module says Any
+    w_avg: torch.Tensor
 
     def __init__(
         self,
@@ -92,9 +95,19 @@ class MappingNetwork(nn.Module):
             x = self.get_submodule(f"fc{i}")(x)
         return x
 
-    def update_average(self, w: torch.Tensor) -> None:
-        """Moves the mean of W, which truncation uses, towards the mean of w (N, W)."""
-        self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_decay))
+    def update_average(self, w: torch.Tensor, part: int = 0, parts: int = 1) -> None:
+        """Moves the mean of W, which truncation uses, towards the mean of w (N, W).
+
+        Of a batch that comes in `parts` of equal size, one after the other, `part` is the number of this one: together
+        they move it as the whole batch does.
+        """
+        mean = w.detach().mean(dim=0)
+        if parts == 1:
+            self.w_avg.copy_(mean.lerp(self.w_avg, self.w_avg_decay))
+            return
+        if part == 0:
+            self.w_avg.mul_(self.w_avg_decay)
+        self.w_avg.add_(mean, alpha=(1 - self.w_avg_decay) / parts)
 
     @staticmethod
     def _checked(x: torch.Tensor | None, size: int, what: str) -> torch.Tensor:
@@ -169,6 +182,8 @@ class SynthesisBlock(KernelUser):
 class SynthesisNetwork(nn.Module):
     """(N, L, W) -> (N, C, img_resolution, img_resolution) float32 in about [-1, 1]."""
 
+    __call__: Callable[..., torch.Tensor]
+
     def __init__(
         self,
         w_dim: int,
@@ -215,6 +230,8 @@ class SynthesisNetwork(nn.Module):
 
 class Generator(nn.Module):
     """G(z (N, Z), c (N, K)) -> images (N, C, H, W) in about [-1, 1]."""
+
+    __call__: Callable[..., torch.Tensor]
 
     def __init__(
         self,

@@ -15,11 +15,14 @@ from .errors import NonFiniteError
 
 
 class OptimizerStep(Protocol):
-    """Backward from `loss`, then a step of `optimizer`, whose parameters are those of `network`."""
+    """A step of `optimizer`, whose parameters are those of `network`, along the gradients of `loss` that they have.
+
+    Returns the norm () of all gradients together.
+    """
 
     def __call__(
         self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str
-    ) -> None: ...
+    ) -> torch.Tensor: ...
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: int) -> torch.optim.Adam:
@@ -33,16 +36,19 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig, lazy_interval: i
     )  # fmt: skip
 
 
-def optimizer_step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str) -> None:
+def optimizer_step(
+    optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str
+) -> torch.Tensor:
     """Raises NonFiniteError, which names the parameters, before the weights are touched."""
-    _backward(optimizer, loss)
     named = [(name, p.grad) for name, p in network.named_parameters() if p.grad is not None]
-    if not torch.isfinite(_total(loss, [grad for _, grad in named])):
+    norm = torch.nn.utils.get_total_norm([grad for _, grad in named])
+    if not _all_finite(loss, norm):
         bad = [name for name, grad in named if not torch.isfinite(grad).all()]
         alone = "the norm of the gradient" if torch.isfinite(loss) else "the loss"
         where = f"the gradient of {', '.join(bad[:3])}" if bad else alone
         raise NonFiniteError(f"{phase}: {where} is not finite")
     optimizer.step()
+    return norm
 
 
 class SkippingSteps:
@@ -58,16 +64,18 @@ class SkippingSteps:
         self._seen: dict[str, float] = {}
         self._earlier: dict[str, torch.Tensor] = {}  # counts of phases that have not run since the run was continued
 
-    def __call__(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str) -> None:
-        _backward(optimizer, loss)
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    def __call__(
+        self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, network: nn.Module, phase: str
+    ) -> torch.Tensor:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
         if phase not in self._skips:
             counts = self._earlier.pop(phase, torch.zeros(3)).to(loss.device)
             self._skips[phase] = _Skips(torch.zeros([], device=loss.device), counts)
         skips = self._skips[phase]
-        skips.count(~torch.isfinite(_total(loss, gradients)))
+        skips.count(~_all_finite(loss, norm))
         optimizer.found_inf = skips.latest
         optimizer.step()
+        return norm
 
     def check(self) -> dict[str, float]:
         """Steps left out since the last check, by phase. This waits for the device.
@@ -113,14 +121,6 @@ class _Skips:
         longest.copy_(torch.maximum(longest, row))
 
 
-def _backward(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for parameter in optimizer.param_groups[0]["params"]:
-        if parameter.grad is None:  # a regulariser does not reach every one; Adam's averages move on all the same
-            parameter.grad = torch.zeros_like(parameter)
-
-
-def _total(loss: torch.Tensor, gradients: list[torch.Tensor]) -> torch.Tensor:
-    """Finite where the loss and all gradients are (and their norm, which can overflow alone)."""
-    return torch.nn.utils.get_total_norm(gradients) + loss.detach()
+def _all_finite(loss: torch.Tensor, gradient_norm: torch.Tensor) -> torch.Tensor:
+    """Whether the loss and all gradients are (and their norm, which can overflow alone). () bool."""
+    return torch.isfinite(gradient_norm + loss.detach())

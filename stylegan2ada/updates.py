@@ -2,10 +2,12 @@
 
 Both return what they saw as `{name: values}` for the statistics, and do not step on a NaN or Inf. Their phases (a loss
 or regulariser with its optimiser step) read nothing back from the device, so that CUDA can run ahead and record them.
+A batch may be divided among processes and micro-batches (`division`): losses here are those of one part.
 Legend: N images, K label size.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,15 +16,21 @@ from torch import nn
 
 from . import losses
 from .config import LossConfig, OptimizerConfig
-from .cuda_graphs import RunPhase, run_eagerly
 from .discriminator import Discriminator
+from .division import WHOLE, Division, Report
+from .execution import EAGER, Execution, Phase
 from .generator import Generator
 from .optimizer_state import optimizer_state, restore_optimizer
-from .optimizer_steps import OptimizerStep, make_optimizer, optimizer_step
+from .optimizer_steps import make_optimizer
 
-Report = dict[str, torch.Tensor]
 AugmentFn = Callable[[torch.Tensor], torch.Tensor]
+DrawImages = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
 TermFn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+GENERATOR_LOSS = Phase("generator loss", "Gradients/Gmain")
+PATH_LENGTHS = Phase("path length regularisation", "Gradients/Gpl")
+DISCRIMINATOR_LOSS = Phase("discriminator loss", "Gradients/Dmain")
+R1 = Phase("R1 regularisation", "Gradients/Dr1")
 
 
 class GeneratorTerm(NamedTuple):
@@ -37,29 +45,31 @@ class GeneratorTerm(NamedTuple):
     function: TermFn
 
 
-class Execution(NamedTuple):
-    """How the phases of a step run: the defaults do for every device, see `loop` for what is faster on CUDA."""
-
-    run_phase: RunPhase = run_eagerly
-    optimizer_step: OptimizerStep = optimizer_step
-
-
-EAGER = Execution()
-
-
 class FakeSampler:
     """Draws latents from a unit normal and labels from those of the training set, as the paper does."""
 
-    def __init__(self, G: Generator, labels: torch.Tensor, style_mixing_prob: float, device: torch.device):
+    def __init__(
+        self,
+        G: Generator,
+        labels: torch.Tensor,
+        style_mixing_prob: float,
+        device: torch.device,
+        division: Division = WHOLE,
+    ):
         """labels: (images, K), the training set's."""
         self._G, self._labels, self._mixing, self._device = G, labels.to(device), style_mixing_prob, device
+        self._division = division
 
     def draw_ws(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (count, L, W), with the graph of the mapping network, and labels (count, K); moves the mean of W."""
-        z = torch.randn([count, self._G.z_dim], device=self._device)
-        c = self._labels[torch.randint(len(self._labels), [count], device=self._device)]
-        ws, w = losses.mixed_latents(self._G.mapping, z, c, self._mixing)
-        self._G.mapping.update_average(w)
+        """Latents (count, L, W), with the graph of the mapping network, and labels (count, K); moves the mean of W.
+
+        Of several processes, each moves its own towards its own latents: `share_average` puts them together.
+        """
+        dealer = self._division.dealer
+        z = dealer.randn(count, self._G.z_dim, device=self._device)
+        c = self._labels[dealer.randint(len(self._labels), count, device=self._device)]
+        ws, w = losses.mixed_latents(self._G.mapping, z, c, self._mixing, dealer)
+        self._G.mapping.update_average(w, *self._division.micro_batch)
         return ws, c
 
     @torch.no_grad()
@@ -68,9 +78,15 @@ class FakeSampler:
         ws, c = self.draw_ws(count)
         return self._G.synthesis(ws), c
 
+    def share_average(self) -> None:
+        """Makes the mean of W that of all processes' latents, as one process would have it: once after some draws is as
+        good as after each, for the mean is linear in all latents since it was the same everywhere."""
+        self._division.processes.average_([self._G.mapping.w_avg])
+
 
 class DiscriminatorStep(NamedTuple):
-    """What a discriminator update did: how many real images it showed, D's logits (N,1) for them, and its report."""
+    """What a discriminator update did: how many real images it showed, those of other processes included; D's logits
+    (N,1) for its own; and its report."""
 
     num_images: int
     real_logits: torch.Tensor
@@ -80,7 +96,7 @@ class DiscriminatorStep(NamedTuple):
 class DiscriminatorUpdate(Protocol):
     """Owns everything between real images and D's new weights: sampling, losses, step, its own state."""
 
-    def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep: ...
+    def step(self, draw_fakes: DrawImages) -> DiscriminatorStep: ...
 
     def state_dict(self) -> dict: ...
 
@@ -105,23 +121,28 @@ class GeneratorUpdate:
         terms: Sequence[GeneratorTerm] = (),
         execution: Execution = EAGER,
     ):
+        """batch_size: of all processes and micro-batches together."""
         self._G, self._D, self._augment, self._fakes, self._loss = G, D, augment, fakes, loss
-        self._batch_size = batch_size
+        parts = execution.division.parts
+        self._batch_size, self._pl_batch_size = batch_size // parts, max(batch_size // loss.pl_batch_shrink, 1) // parts
         self._terms = [term for term in terms if term.weight != 0]
         self._optimizer = make_optimizer(G, optimizer, loss.pl_interval)
         self._pl_mean = torch.zeros([], device=next(G.parameters()).device)
         self._steps = 0
-        self._run, self._descend = execution
+        self._execution, self._processes = execution, execution.division.processes
 
     def step(self) -> Report:
         with frozen(self._D):
-            report = self._run("generator loss", self._main)
+            report = self._execution.run_phase(GENERATOR_LOSS.name, self._main)
         if self._loss.pl_weight and self._loss.pl_interval and self._steps % self._loss.pl_interval == 0:
-            report |= self._run("path length regularisation", self._regularize)
+            report |= self._execution.run_phase(PATH_LENGTHS.name, self._regularize)
         self._steps += 1
         return report
 
     def _main(self) -> Report:
+        return self._execution.descend(GENERATOR_LOSS, self._optimizer, self._G, self._loss_of_images)
+
+    def _loss_of_images(self) -> tuple[torch.Tensor, Report]:
         ws, c = self._fakes.draw_ws(self._batch_size)
         images = self._G.synthesis(ws)
         logits = self._D(self._augment(images), c)
@@ -134,20 +155,28 @@ class GeneratorUpdate:
                 raise ValueError(f"generator term {term.name!r} returned shape {shapes}: one loss per image")
             report[f"Loss/G/{term.name}"] = value
             loss = loss + term.weight * value
-        self._descend(self._optimizer, loss.mean(), self._G, "generator loss")
-        return _detached(report)
+        return loss.mean(), report
 
     def _regularize(self) -> Report:
-        ws, _ = self._fakes.draw_ws(max(self._batch_size // self._loss.pl_batch_shrink, 1))
+        report = self._execution.descend(PATH_LENGTHS, self._optimizer, self._G, self._loss_of_lengths)
+        length = report["Loss/G/path_length"].mean()
+        self._processes.average_([length])
+        pl_mean = self._pl_mean.lerp(length, self._loss.pl_decay)
+        # A step that is left out must not spoil all later ones through the mean
+        self._pl_mean.copy_(torch.where(pl_mean.isfinite(), pl_mean, self._pl_mean))
+        return report
+
+    def _loss_of_lengths(self) -> tuple[torch.Tensor, Report]:
+        """The mean that lengths are compared with moves with them, and has a gradient; of micro-batches, each moves it
+        with its own lengths alone, for the others' are not there yet."""
+        ws, _ = self._fakes.draw_ws(self._pl_batch_size)
         images = self._G.synthesis(ws)
-        lengths = losses.path_lengths(images, ws, torch.randn_like(images))
-        pl_mean = self._pl_mean.lerp(lengths.mean(), self._loss.pl_decay)
+        noise = self._execution.division.dealer.randn(*images.shape, dtype=images.dtype, device=images.device)
+        lengths = losses.path_lengths(images, ws, noise)
+        pl_mean = self._pl_mean.lerp(self._processes.mean_with_gradient(lengths.mean()), self._loss.pl_decay)
         penalty = (lengths - pl_mean).square()
         loss = penalty.mean() * (self._loss.pl_weight * self._loss.pl_interval)
-        good = pl_mean.detach().isfinite()  # a step that is left out must not spoil all later ones through the mean
-        self._pl_mean.copy_(torch.where(good, pl_mean.detach(), self._pl_mean))
-        self._descend(self._optimizer, loss, self._G, "path length regularisation")
-        return _detached({"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty})
+        return loss, {"Loss/G/path_length": lengths, "Loss/G/path_length_penalty": penalty}
 
     def state_dict(self) -> dict:
         return {"optimizer": optimizer_state(self._optimizer), "pl_mean": self._pl_mean, "steps": self._steps}
@@ -173,40 +202,48 @@ class PlainDiscriminatorUpdate:
         optimizer: OptimizerConfig,
         execution: Execution = EAGER,
     ):
-        """real_batches yields images (N,C,H,W) in [-1,1] and labels (N,K), on D's device; N may vary."""
+        """real_batches yields images (N,C,H,W) in [-1,1] and labels (N,K), on D's device: this process' own, as many as
+        every other one gets. N may vary."""
         self._D, self._augment, self._real_batches, self._loss = D, augment, real_batches, loss
         self._optimizer = make_optimizer(D, optimizer, loss.r1_interval)
         self._steps = 0
-        self._run, self._descend = execution
+        self._execution = execution
 
-    def step(self, draw_fakes: Callable[[int], tuple[torch.Tensor, torch.Tensor]]) -> DiscriminatorStep:
+    def step(self, draw_fakes: DrawImages) -> DiscriminatorStep:
         images, c = next(self._real_batches)
-        report = self._run(
-            "discriminator loss", lambda images, c: self._main(images, c, *draw_fakes(len(images))), images, c
-        )
+        main = functools.partial(self._main, draw_fakes)
+        report = self._execution.run_phase(DISCRIMINATOR_LOSS.name, main, images, c)
         logits = report["Loss/scores/real"]
         if self._loss.r1_gamma and self._loss.r1_interval and self._steps % self._loss.r1_interval == 0:
-            report |= self._run("R1 regularisation", self._regularize, images, c)
+            report |= self._execution.run_phase(R1.name, self._regularize, images, c)
         self._steps += 1
-        return DiscriminatorStep(len(images), logits, report)
+        return DiscriminatorStep(len(images) * self._execution.division.processes.world_size, logits, report)
 
-    def _main(self, images, c, fake_images, fake_c) -> Report:
+    def _main(self, draw_fakes: DrawImages, images: torch.Tensor, c: torch.Tensor) -> Report:
+        loss_of = functools.partial(self._loss_of_both, draw_fakes)
+        return self._execution.descend(DISCRIMINATOR_LOSS, self._optimizer, self._D, loss_of, images, c)
+
+    def _loss_of_both(
+        self, draw_fakes: DrawImages, images: torch.Tensor, c: torch.Tensor
+    ) -> tuple[torch.Tensor, Report]:
         """One pass of D for fakes and reals, whose minibatch statistics stay apart: rounding may differ from that of
         two passes."""
+        fake_images, fake_c = draw_fakes(len(images))
         fake_images, images = self._augment(fake_images), self._augment(images)
         logits = self._D(torch.cat([fake_images, images]), torch.cat([fake_c, c]), num_batches=2)
         fake_logits, real_logits = logits.split(len(images))
-        loss = losses.fake_loss(fake_logits).mean() + losses.real_loss(real_logits).mean()
-        self._descend(self._optimizer, loss, self._D, "discriminator loss")
-        signs = real_logits.sign()
-        return _detached({"Loss/D/loss": loss, "Loss/scores/real": real_logits, "Loss/signs/real": signs})
+        fake_loss, real_loss = losses.fake_loss(fake_logits), losses.real_loss(real_logits)
+        report = {"Loss/D/loss": fake_loss + real_loss, "Loss/scores/real": real_logits}
+        return fake_loss.mean() + real_loss.mean(), report | {"Loss/signs/real": real_logits.sign()}
 
     def _regularize(self, images: torch.Tensor, c: torch.Tensor) -> Report:
+        return self._execution.descend(R1, self._optimizer, self._D, self._loss_of_penalty, images, c)
+
+    def _loss_of_penalty(self, images: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, Report]:
         images = images.detach().requires_grad_(True)
         penalty = losses.r1_penalty(images, self._D(self._augment(images), c))
         loss = penalty.mean() * (self._loss.r1_gamma / 2 * self._loss.r1_interval)
-        self._descend(self._optimizer, loss, self._D, "R1 regularisation")
-        return _detached({"Loss/D/r1_penalty": penalty})
+        return loss, {"Loss/D/r1_penalty": penalty}
 
     def state_dict(self) -> dict:
         return {"optimizer": optimizer_state(self._optimizer), "steps": self._steps}
@@ -226,8 +263,3 @@ def frozen(network: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-
-
-def _detached(report: Report) -> Report:
-    """Without graph: one that is kept alive until the next step would cost memory, and spoil the recording of it."""
-    return {name: value.detach() for name, value in report.items()}

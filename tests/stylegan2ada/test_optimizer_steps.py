@@ -25,7 +25,15 @@ class Line:
 
     def step(self, factor: float = 1.0, phase: str = "main") -> None:
         loss = self.network(torch.ones(2, 3)).square().mean() * factor
-        self.descend(self.optimizer, loss, self.network, phase)
+        self.down(loss, phase)
+
+    def down(self, loss: torch.Tensor, phase: str = "main") -> torch.Tensor:
+        self.optimizer.zero_grad()
+        loss.backward()
+        for parameter in self.network.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return self.descend(self.optimizer, loss, self.network, phase)
 
     def state(self) -> dict[str, torch.Tensor]:
         moments = self.optimizer.state_dict()["state"]
@@ -40,6 +48,13 @@ def test_good_steps_equal_checked_ones_bit_for_bit():
         checked.step(factor)
     assert differing(skipping.state(), checked.state()) == []
     assert skipping.descend.check() == {"main": 0}
+
+
+@pytest.mark.parametrize("make", [SkippingSteps, lambda: optimizer_step], ids=["skipping", "checked"])
+def test_the_norm_of_all_gradients_is_returned(make):
+    line = Line(make())
+    norm = line.down(line.network(torch.tensor([[1.0, 2.0, 3.0]])).sum() * 2)
+    assert norm.item() == pytest.approx((4 * (1 + 4 + 9 + 1)) ** 0.5)
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
@@ -65,7 +80,7 @@ def test_gradients_that_are_bad_under_a_good_loss():
     """The loss is 0, its gradient 0 * inf."""
     line = Line(SkippingSteps())
     loss = (line.network.weight.sum() * 0).sqrt()
-    line.descend(line.optimizer, loss, line.network, "main")
+    line.down(loss)
     with pytest.raises(NonFiniteError, match=r"^main: the loss or a gradient was not finite in 1 steps"):
         line.descend.check()
 
