@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from metrics.frechet import frechet_distance
-from spine_ext.default_run import PhantomSize
+from spine_ext.continuation import choose_plan
 from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
-from spine_ext.run_plan import RunRequest, plan_run
+from spine_ext.run_request import RunRequest, Workplace
 from spine_ext.training_run import execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
@@ -19,6 +19,7 @@ from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import default_cache_dir
 from stylegan2ada.options import RunOptions
 from stylegan2ada.presets import PRESET_NAMES
+from stylegan2ada.stop_request import TrainingStopped
 
 CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 
@@ -29,6 +30,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
               help="Where the run folder goes.  [training-runs]")
 @click.option("--gpus", type=int, help="Number of GPUs; this version trains on one device.  [1]")
 @click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 20]")
+@click.option("--keep", type=int, metavar="N", help="Keep only the newest N network snapshots.  [all]")
 @click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
 @click.option("--metrics", default="none", metavar="LIST",
               help="Metrics at each snapshot; this version knows none.  [none]")
@@ -41,10 +43,10 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--test", "test_data", metavar="ZIP|DIR", help="Held-out dataset for the closing numbers.")
 @click.option("--cond", type=bool, metavar="BOOL", help="Train by class.  [false; the paper's configurations: true]")
 @click.option("--subset", type=int, metavar="N", help="Train on N images, drawn with the seed.  [all]")
-@click.option("--mirror", type=bool, metavar="BOOL", default=False, help="Add left-right mirrored images.  [false]")
-@click.option("--phantom-train", type=click.IntRange(min=2), default=1500, metavar="N",
+@click.option("--mirror", type=bool, metavar="BOOL", help="Add left-right mirrored images.  [false]")
+@click.option("--phantom-train", type=click.IntRange(min=2), metavar="N",
               help="Training phantoms.  [1500]")
-@click.option("--phantom-test", type=click.IntRange(min=2), default=500, metavar="N", help="Test phantoms.  [500]")
+@click.option("--phantom-test", type=click.IntRange(min=2), metavar="N", help="Test phantoms.  [500]")
 @click.option("--cache-dir", type=click.Path(path_type=Path),
               help="Where phantoms are kept.  [$SPINEGAN_CACHE, ~/.cache/spinegan]")
 # Configuration
@@ -61,7 +63,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--style-mixing", type=float, help="Probability of style mixing.  [0.9; cifar, phantom 0]")
 # Clinical term
 @click.option("--gamma-clinical", type=float, help="Weight of the clinical term.  [0; spinegan 0.01]")
-@click.option("--clinical-reduction", type=click.Choice(["mean", "sum"]), default="mean",
+@click.option("--clinical-reduction", type=click.Choice(["mean", "sum"]),
               help="Over the batch.  [mean]")
 @click.option("--classifier", metavar="FILE", help="SpineClassifier of classify.py.  [trained on the data, if needed]")
 @click.option("--classifier-epochs", type=click.IntRange(min=1), help="When it is trained here.  [19; phantom 12]")
@@ -71,8 +73,10 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--p", type=float, help="Augmentation probability for --aug=fixed.")
 @click.option("--target", type=float, help="Target of the adaptive probability.  [0.6]")
 @click.option("--augpipe", type=click.Choice(list(AUGMENT_PIPES)), help="Augmentations.  [bgc; the paper's: bgcfnc]")
-# Transfer learning
-@click.option("--resume", metavar="FILE", help="Start from the networks of a snapshot.")
+# Going on, and transfer learning
+@click.option("--resume", metavar="DIR|auto|FILE",
+              help="Go on with the run of a folder; auto: with the newest of these options in --outdir, if there is "
+                   "one; FILE: a new run from the networks of a snapshot.")
 @click.option("--freezed", type=int, help="Layers of D next to the image that stay as they are.  [0]")
 # Performance
 @click.option("--precision", type=click.Choice(["auto", *PRECISIONS]),
@@ -89,6 +93,7 @@ def main(
     outdir: Path,
     gpus: int | None,
     snap: int | None,
+    keep: int | None,
     tick: float | None,
     metrics: str,
     seed: int | None,
@@ -98,9 +103,9 @@ def main(
     test_data: str | None,
     cond: bool | None,
     subset: int | None,
-    mirror: bool,
-    phantom_train: int,
-    phantom_test: int,
+    mirror: bool | None,
+    phantom_train: int | None,
+    phantom_test: int | None,
     cache_dir: Path | None,
     cfg: str | None,
     gamma: float | None,
@@ -114,7 +119,7 @@ def main(
     pl_weight: float | None,
     style_mixing: float | None,
     gamma_clinical: float | None,
-    clinical_reduction: str,
+    clinical_reduction: str | None,
     classifier: str | None,
     classifier_epochs: int | None,
     aug: str | None,
@@ -139,34 +144,23 @@ def main(
       python train.py --cfg=spinegan --gamma-clinical=0.01                  on the built-in phantom
       python train.py --cfg=spinegan --data spine-256.zip --test test-256.zip
       python train.py --cfg=auto --data images.zip --cond=1 --mirror=1      plain StyleGAN2-ADA
+      python train.py --resume=training-runs/00000-phantom-cond-auto        go on with a stopped run
     """
     if metrics != "none":
         raise UserError(f"--metrics={metrics}: this version computes none of the official metrics; give --metrics=none")
-    plan = plan_run(
-        RunRequest(
-            options=RunOptions(
-                cfg=cfg, gpus=gpus, snap=snap, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch, aug=aug, p=p,
-                target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32,
-                precision=precision, kernels=kernels, cuda_graphs=cuda_graphs, nobench=nobench,
-                allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
-                latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight,
-                style_mixing=style_mixing,
-            ),
-            data=data,
-            test_data=test_data,
-            cond=cond,
-            subset=subset,
-            mirror=mirror,
-            gamma_clinical=gamma_clinical,
-            clinical_reduction=clinical_reduction,
-            classifier=classifier,
-            classifier_epochs=classifier_epochs,
-            phantom=PhantomSize(train=phantom_train, test=phantom_test),
-            cache_dir=cache_dir or default_cache_dir(),
-            outdir=outdir,
-            device=choose_device(device),
-        )
+    request = RunRequest(
+        options=RunOptions(
+            cfg=cfg, gpus=gpus, snap=snap, keep=keep, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch,
+            aug=aug, p=p, target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32,
+            precision=precision, kernels=kernels, cuda_graphs=cuda_graphs, nobench=nobench,
+            allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
+            latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight, style_mixing=style_mixing,
+        ),
+        data=data, test_data=test_data, cond=cond, subset=subset, mirror=mirror, gamma_clinical=gamma_clinical,
+        clinical_reduction=clinical_reduction, classifier=classifier, classifier_epochs=classifier_epochs,
+        phantom_train=phantom_train, phantom_test=phantom_test,
     )  # fmt: skip
+    plan = choose_plan(request, Workplace(outdir, cache_dir or default_cache_dir(), choose_device(device)))
     if dry_run:
         click.echo(json.dumps(plan.describe(), indent=2))
         return
@@ -174,8 +168,10 @@ def main(
         execute_run(plan, frechet_distance, click.echo)
     except NonFiniteError as error:
         _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or --precision=fp32 may help", 1)
+    except TrainingStopped as stopped:
+        _stop(f"{stopped}; saved. To go on: python train.py --resume={stopped.run_dir}", 128 + stopped.signal_number)
     except OSError as error:  # such as a full disk
-        _stop(f"Error: {error}. Files that were written before are whole", 1)
+        _stop(f"Error: {error}. Files that were written before are whole; --resume goes on from the last state", 1)
     except KeyboardInterrupt:
         _stop(f"Stopped. Snapshots written before are in {outdir}", 130)
 

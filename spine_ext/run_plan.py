@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,50 +17,40 @@ from stylegan2ada.options import RunOptions, resolve_config
 
 from .default_run import NOTICE, PHANTOM_SCALE, PhantomSize, phantom_paths
 from .presets import PAPER_RUNS, PRIVATE_RUN, PaperRun
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """The options of train.py as given; None: not said. `data` None: the built-in phantom."""
-
-    options: RunOptions
-    data: str | None = None
-    test_data: str | None = None
-    cond: bool | None = None
-    subset: int | None = None
-    mirror: bool = False
-    gamma_clinical: float | None = None
-    clinical_reduction: str = "mean"
-    classifier: str | None = None
-    classifier_epochs: int | None = None
-    phantom: PhantomSize = field(default_factory=PhantomSize)
-    cache_dir: Path = Path("cache")
-    outdir: Path = Path("training-runs")
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+from .run_request import RunRequest, Workplace
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The request with every choice made."""
+    """The request with every choice made. `run_dir`: the folder of a run to go on with; None: a new one."""
 
     request: RunRequest
+    place: Workplace
     config: TrainingConfig
     gamma_clinical: float
     conditional: bool
     phantom: PhantomSize | None
+    run_dir: Path | None = None
+
+    @property
+    def clinical_reduction(self) -> str:
+        return self.request.clinical_reduction or "mean"
 
     def describe(self) -> dict:
         """Everything that decides the run, for --dry-run."""
         return {
             "data": NOTICE if self.phantom else self.request.data,
-            "clinical_term": {"gamma": self.gamma_clinical, "reduction": self.request.clinical_reduction},
+            "clinical_term": {"gamma": self.gamma_clinical, "reduction": self.clinical_reduction},
             "training": self.config.to_dict(),
         }
 
 
-def plan_run(request: RunRequest) -> RunPlan:
-    """Resolves presets and options against the data set's facts. Raises UserError for whatever cannot work."""
-    check_writable(request.outdir, "--outdir")
+def plan_run(request: RunRequest, place: Workplace, reads_source: bool = True) -> RunPlan:
+    """Resolves presets and options against the data set's facts. Raises UserError for whatever cannot work.
+
+    reads_source: the file of --resume is opened, to refuse it now; a run that goes on needs it no more.
+    """
+    check_writable(place.outdir, "--outdir")
     if request.options.cfg == PRIVATE_RUN:
         raise UserError("--cfg=dp: the private variant is not part of this version; use spinegan or stylegan2-ada")
     paper = PAPER_RUNS.get(request.options.cfg or "")
@@ -69,30 +59,32 @@ def plan_run(request: RunRequest) -> RunPlan:
     _check_use_of_labels(request, conditional)
     phantom = None
     if request.data is None:
-        check_writable(request.cache_dir, "--cache-dir")
-        phantom = request.phantom if paper is None else dataclasses.replace(request.phantom, labels=paper.labels)
-        data = phantom.data_config(phantom_paths(request.cache_dir, phantom).train_zip)
+        check_writable(place.cache_dir, "--cache-dir")
+        phantom = _phantom(request, paper)
+        data = phantom.data_config(phantom_paths(place.cache_dir, phantom).train_zip)
         data = data if conditional else dataclasses.replace(data, num_classes=0, class_names=())
+        data = dataclasses.replace(data, subset=request.subset, mirror=bool(request.mirror))
     else:
         data = data_config(open_training_set(request, request.data, conditional), request)
-    config = resolve_config(_options(request, paper, phantom), data, request.device)
-    kernels.find(config.kernels, request.device, torch.float32)  # raises where --kernels=fused cannot be had
+    config = resolve_config(_options(request, paper, phantom), data, place.device)
+    kernels.find(config.kernels, place.device, torch.float32)  # raises where --kernels=fused cannot be had
     if request.options.augpipe is not None and config.augment.mode == "noaug":
         raise UserError(f"--augpipe={config.augment.pipe} has no effect without augmentation: add --aug=ada")
-    if config.resume is not None:
+    if config.resume is not None and reads_source:
         read_snapshot(config.resume)  # refused now, before anything is written
     if phantom is not None:
         config = dataclasses.replace(config, notes=(NOTICE,))
+    plan = RunPlan(request, place, config, gamma, conditional, phantom)
     if gamma > 0:
-        term = {"gamma": gamma, "reduction": request.clinical_reduction, "classifier": request.classifier}
-        config = dataclasses.replace(config, extensions={"clinical_term": term})
-    return RunPlan(request, config, gamma, conditional, phantom)
+        term = {"gamma": gamma, "reduction": plan.clinical_reduction, "classifier": request.classifier}
+        plan = dataclasses.replace(plan, config=dataclasses.replace(config, extensions={"clinical_term": term}))
+    return plan
 
 
 def open_training_set(request: RunRequest, path: str, conditional: bool) -> ImageDataset:
     """The training images with the request's subset and mirroring."""
     seed = request.options.seed or 0
-    return ImageDataset(path, use_labels=conditional, max_size=request.subset, mirror=request.mirror, seed=seed)
+    return ImageDataset(path, use_labels=conditional, max_size=request.subset, mirror=bool(request.mirror), seed=seed)
 
 
 def data_config(dataset: ImageDataset, request: RunRequest) -> DataConfig:
@@ -105,7 +97,7 @@ def data_config(dataset: ImageDataset, request: RunRequest) -> DataConfig:
         num_classes=dataset.label_dim,
         class_names=dataset.class_names or (),
         subset=request.subset,
-        mirror=request.mirror,
+        mirror=bool(request.mirror),
     )
 
 
@@ -125,6 +117,12 @@ def _check_use_of_labels(request: RunRequest, conditional: bool) -> None:
     for option, value in {"--test": request.test_data, "--classifier": request.classifier}.items():
         if value is not None and not conditional:
             raise UserError(f"{option} {value} needs labels: add --cond=1, with a dataset that has labels")
+
+
+def _phantom(request: RunRequest, paper: PaperRun | None) -> PhantomSize:
+    given = {"train": request.phantom_train, "test": request.phantom_test}
+    given |= {"labels": None if paper is None else paper.labels}
+    return PhantomSize(**{name: value for name, value in given.items() if value is not None})
 
 
 def _options(request: RunRequest, paper: PaperRun | None, phantom: PhantomSize | None) -> RunOptions:

@@ -194,13 +194,15 @@ def config_from_dict(values: dict) -> TrainingConfig:
         "augment": AugmentConfig,
     }
     try:
-        values = {name: _checked(parts[name], value) if name in parts else value for name, value in values.items()}
-        return _checked(TrainingConfig, values)
+        values = {
+            name: checked_dataclass(parts[name], value) if name in parts else value for name, value in values.items()
+        }
+        return checked_dataclass(TrainingConfig, values)
     except (AttributeError, TypeError) as error:  # other keys, or values of other types
         raise UserError(f"the stored training options do not fit this version: {error}") from error
 
 
-def _checked(kind: type, values: dict) -> object:
+def checked_dataclass(kind: type, values: dict) -> object:
     """An instance of the dataclass `kind`; raises TypeError for unknown names and for values of other types."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     expected = {entry.name: entry.type for entry in dataclasses.fields(kind)}

@@ -118,7 +118,7 @@ def _train(run: "_Run", recorder: Recorder, config: TrainingConfig, stop: StopRe
             if not at_snapshot:
                 recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
             recorder.wait()
-            raise TrainingStopped(stop.signal_number, run.kimg)
+            raise TrainingStopped(stop.signal_number, run.kimg, recorder.run_dir)
 
 
 def _step(run: "_Run", recorder: Recorder, config: TrainingConfig) -> None:

@@ -23,6 +23,7 @@ class RunOptions:
     cfg: str | None = None
     gpus: int | None = None
     snap: int | None = None
+    keep: int | None = None
     seed: int | None = None
     gamma: float | None = None
     kimg: float | None = None
@@ -81,6 +82,7 @@ def resolve_config(given: RunOptions, data: DataConfig, device: torch.device = C
         ema_rampup=None if transfer else base.ema_rampup,
         kimg_per_tick=options.tick,
         snapshot_ticks=options.snap,
+        keep_snapshots=options.keep,
         seed=options.seed,
         num_workers=options.workers,
         resume=options.resume,

@@ -50,7 +50,7 @@ class Recorder:
         log: Callable[[str], None],
         state: dict | None = None,
     ):
-        self._config, self._networks, self._skips, self._run_dir = config, networks, skips, run_dir
+        self._config, self._networks, self._skips, self.run_dir = config, networks, skips, run_dir
         self._on_snapshot, self._log = on_snapshot, log
         self._means, self._files = RunningMeans(), BackgroundWriter()
         self._ticks = self._ticks_at_snapshot = 0
@@ -107,13 +107,13 @@ class Recorder:
         """Takes a copy of the networks and of the run's state and begins to write both."""
         self._ticks_at_snapshot = self._ticks
         write = functools.partial(
-            _write_both, self._run_dir, self._networks.copies(), pack(make_state()), self._config, kimg
+            _write_both, self.run_dir, self._networks.copies(), pack(make_state()), self._config, kimg
         )
         self._files.submit(write)
 
     def save_state(self, kimg: float, make_state: Callable[[], dict]) -> None:
         """The state alone, on disk when this returns."""
-        path = state_path(self._run_dir, round(kimg * 1000))
+        path = state_path(self.run_dir, round(kimg * 1000))
         self._files.wait()
         write_state(path, self._networks.copies(), pack(make_state()), self._config, kimg)
 
@@ -126,19 +126,19 @@ class Recorder:
 
         The random state is left as it was: a run whose metrics draw numbers is the run without metrics.
         """
-        path = snapshot_path(self._run_dir, kimg)
+        path = snapshot_path(self.run_dir, kimg)
         self._files.wait()  # a callback may read the file
         device = self._networks.augment_pipe.p.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            self._grid.save(self._run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", self._networks.G_ema)
+            self._grid.save(self.run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", self._networks.G_ema)
             for callback in self._on_snapshot:
-                callback(SnapshotEvent(self._networks.G_ema, kimg, path, self._run_dir, self._log))
+                callback(SnapshotEvent(self._networks.G_ema, kimg, path, self.run_dir, self._log))
         self._clock.skip()
         return path
 
     def repair_snapshot(self, kimg: float) -> None:
         """After a restart at a snapshot: writes its network file again if that is missing or damaged."""
-        path = snapshot_path(self._run_dir, kimg)
+        path = snapshot_path(self.run_dir, kimg)
         try:
             read_tensors(path)
         except DamagedFile:

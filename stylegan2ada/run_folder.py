@@ -38,6 +38,26 @@ def create_run_folder(outdir: str | Path, description: str) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Inside, no other process trains in the folder; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: another process is training in this folder; stop it first") from error
+        yield
+
+
 def snapshot_path(folder: Path, kimg: float) -> Path:
     """The network file of a snapshot."""
     return folder / f"network-snapshot-{round(kimg):06d}.safetensors"

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -10,11 +11,11 @@ IMPATIENT_AFTER_SEC = 1.0  # one Ctrl-C may arrive twice: from the terminal, and
 
 
 class TrainingStopped(Exception):
-    """Training was asked to stop and has saved itself; `signal_number` says by what."""
+    """Training was asked to stop and has saved itself in `run_dir`; `signal_number` says by what."""
 
-    def __init__(self, signal_number: int, kimg: float):
+    def __init__(self, signal_number: int, kimg: float, run_dir: Path):
         super().__init__(f"stopped by {signal.Signals(signal_number).name} at {kimg:.1f} kimg")
-        self.signal_number = signal_number
+        self.signal_number, self.run_dir = signal_number, run_dir
 
 
 class StopRequest:

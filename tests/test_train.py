@@ -25,7 +25,7 @@ from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 from tests.toy_images import write_toy_zip
 
 FLAGS = {
-    "--outdir", "--gpus", "--snap", "--tick", "--metrics", "--seed", "--dry-run", "-n", "--device",
+    "--outdir", "--gpus", "--snap", "--keep", "--tick", "--metrics", "--seed", "--dry-run", "-n", "--device",
     "--data", "--test", "--cond", "--subset", "--mirror", "--phantom-train", "--phantom-test", "--cache-dir",
     "--cfg", "--gamma", "--kimg", "--batch", "--channel-base", "--channel-max", "--latent", "--ema-kimg", "--lr",
     "--pl-weight", "--style-mixing",

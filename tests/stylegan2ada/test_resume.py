@@ -247,7 +247,7 @@ class TestDamage:
         assert_same_run(stopped, whole)
 
     def test_a_damaged_network_file_is_written_again(self, dataset, stopped, capsys):
-        newest, before = state_files(stopped)
+        newest, _ = state_files(stopped)
         newest.unlink()
         network = stopped / "network-snapshot-000000.safetensors"
         expected = network.read_bytes()

@@ -1,0 +1,86 @@
+"""What the user asked of train.py: as given, kept in the run folder, and found there again."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from stylegan2ada.config import checked_dataclass
+from stylegan2ada.errors import UserError
+from stylegan2ada.files import write_json
+from stylegan2ada.options import RunOptions
+
+FILE_NAME = "command_line.json"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The options of train.py as given; None: not said. `data` None: the built-in phantom."""
+
+    options: RunOptions = field(default_factory=RunOptions)
+    data: str | None = None
+    test_data: str | None = None
+    cond: bool | None = None
+    subset: int | None = None
+    mirror: bool | None = None
+    gamma_clinical: float | None = None
+    clinical_reduction: str | None = None
+    classifier: str | None = None
+    classifier_epochs: int | None = None
+    phantom_train: int | None = None
+    phantom_test: int | None = None
+
+    def over(self, earlier: "RunRequest") -> "RunRequest":
+        """This request, and what an earlier one said where this one says nothing."""
+        given = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        given = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(earlier, **given | {"options": self.options.over(earlier.options)})
+
+    def without_resume(self) -> "RunRequest":
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, resume=None))
+
+    def with_absolute_paths(self) -> "RunRequest":
+        """Means the same from whatever folder it is repeated."""
+        paths = {name: getattr(self, name) for name in ("data", "test_data", "classifier")}
+        return dataclasses.replace(
+            self, **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+        )
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run happens; not part of what it is."""
+
+    outdir: Path = Path("training-runs")
+    cache_dir: Path = Path("cache")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def write_request(run_dir: Path, request: RunRequest) -> None:
+    write_json(run_dir / FILE_NAME, dataclasses.asdict(request.with_absolute_paths()))
+
+
+def read_request(run_dir: Path) -> RunRequest:
+    """Raises UserError where the folder has none, or one that this version does not understand."""
+    path = run_dir / FILE_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["options"] = checked_dataclass(RunOptions, values["options"])
+        return checked_dataclass(RunRequest, values)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"--resume={run_dir} is no run folder of train.py (it has no {FILE_NAME}): give one, or a network file"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"--resume={run_dir}: {path.name} cannot be read ({error}); start a new run") from error
+
+
+def newest_run(outdir: Path, request: RunRequest) -> Path | None:
+    """The newest run folder in `outdir` that was started with the same options."""
+    wanted = request.with_absolute_paths()
+    for folder in sorted(outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*"), reverse=True):
+        if (folder / FILE_NAME).exists() and read_request(folder) == wanted:
+            return folder
+    return None
