@@ -4,7 +4,7 @@ Legend: N images, C image channels, F feature maps, K label size.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -131,6 +131,8 @@ class DiscriminatorEpilogue(nn.Module):
 
 class Discriminator(nn.Module):
     """D(images (N, C, H, W) in [-1, 1], c (N, K)) -> logits (N, 1), positive for images that look real."""
+
+    __call__: Callable[..., torch.Tensor]  # for type checkers: that of nn.Module says Any
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -29,6 +29,7 @@ class AugmentPipe(KernelUser, DealerUser):
     Not for the inside of `torch.func.vmap`: the size of the padding depends on the draws. Augment the batch first.
     """
 
+    __call__: Callable[..., torch.Tensor]  # for type checkers: that of nn.Module says Any
     p: torch.Tensor
     Hz_geom: torch.Tensor
     Hz_fbank: torch.Tensor
