@@ -17,7 +17,12 @@ def to_model_range(pixels: torch.Tensor) -> torch.Tensor:
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """float (N,C,H,W) in [-1, 1] to uint8, by (x * 127.5 + 128) clamped, as all metrics of the field expect it."""
-    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return to_byte_range(images.float()).clamp(0, 255).to(torch.uint8)
+
+
+def to_byte_range(images: torch.Tensor) -> torch.Tensor:
+    """float (N,C,H,W) in [-1, 1] to about 0..255, not rounded: differentiable, for networks that want such images."""
+    return images * 127.5 + 128
 
 
 def to_pil(pixels: np.ndarray) -> PIL.Image.Image:
