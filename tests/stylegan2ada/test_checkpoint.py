@@ -29,7 +29,6 @@ from stylegan2ada.checkpoint import (
 from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
 from stylegan2ada.errors import UserError
 from stylegan2ada.tensor_file import CHECKSUM, HEADER_KEY
-from stylegan2ada.transfer import copy_matching
 
 CONFIG = TrainingConfig(
     DataConfig("set.zip", 16, 1, 100, 2, ("normal", "abnormal")),
@@ -355,36 +354,6 @@ class TestWritingInTheBackground:
         writer.check()
         gate.set()
         writer.close()
-
-
-class TestTransfer:
-    def test_what_fits_is_taken_over_and_the_rest_is_told(self):
-        source = modules(seed=1)["G"]
-        larger = TrainingConfig(
-            DataConfig("set.zip", 32, 3, 100),
-            NetworkConfig(channel_base=128, channel_max=8, z_dim=6, w_dim=8, mapping_layers=2),
-        )
-        target = modules(larger, seed=2)["G"]
-        before = {name: value.clone() for name, value in target.state_dict().items()}
-        report = copy_matching(target, source.state_dict())
-        after = target.state_dict()
-        left = dict(report.left)
-        assert set(report.taken) | set(left) == set(after)
-        assert "synthesis.b8.conv1.weight" in report.taken
-        assert left["synthesis.b32.conv1.weight"] == "not in the source"
-        assert left["synthesis.b8.torgb.weight"] == "(1, 8, 1, 1) there, (3, 8, 1, 1) here"
-        for name in report.taken:
-            assert torch.equal(after[name], source.state_dict()[name])
-        for name in left:
-            assert torch.equal(after[name], before[name])
-
-    def test_summary(self):
-        report = copy_matching(torch.nn.Linear(2, 3), {"weight": torch.zeros(3, 2), "bias": torch.zeros(9)})
-        expected = "1 tensors taken over, 1 left at their initial values: bias ((9,) there, (3,) here)"
-        assert report.summary() == expected
-        assert copy_matching(torch.nn.Linear(2, 3), torch.nn.Linear(2, 3).state_dict()).summary() == (
-            "2 tensors taken over, 0 left at their initial values"
-        )
 
 
 SECOND_POOL = """
