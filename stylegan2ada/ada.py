@@ -3,6 +3,7 @@
 import torch
 
 from .config import AugmentConfig
+from .processes import ALONE, Processes
 
 
 class AdaController:
@@ -12,20 +13,25 @@ class AdaController:
     caps p nowhere; p at or above 1 means that the discriminator overfits whatever the augmentation.
     """
 
-    def __init__(self, p: torch.Tensor, config: AugmentConfig):
-        """`p`: the augmentation pipe's scalar buffer, changed in place."""
+    def __init__(self, p: torch.Tensor, config: AugmentConfig, processes: Processes = ALONE):
+        """`p`: the augmentation pipe's scalar buffer, changed in place. It, and the state, are the same in all
+        processes."""
         self._p = p
         self._config = config
+        self._processes = processes
         self._sign_sum = torch.zeros_like(p)
         self._num_logits = 0
         self._num_images = 0
         self._steps = 0
 
     def observe(self, real_logits: torch.Tensor) -> None:
-        """Counts one step's logits (N, 1) of augmented real images; at the end of an interval adjusts p."""
-        self._sign_sum += real_logits.detach().sign().sum()
-        self._num_logits += real_logits.numel()
-        self._num_images += real_logits.shape[0]
+        """Counts one step's logits (N, 1) of augmented real images; at the end of an interval adjusts p. Of several
+        processes, each brings as many."""
+        signs = real_logits.detach().sign().sum()
+        self._processes.sum_(signs)
+        self._sign_sum += signs
+        self._num_logits += real_logits.numel() * self._processes.world_size
+        self._num_images += real_logits.shape[0] * self._processes.world_size
         self._steps += 1
         if self._steps % self._config.interval == 0:
             self._adjust()

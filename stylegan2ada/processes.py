@@ -8,7 +8,9 @@ gloo, so that a process which waits keeps no GPU busy.
 import contextlib
 import datetime
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,8 +20,10 @@ from .devices import choose_device
 from .errors import ProcessLostError, UserError
 
 STORE_VARIABLE = "SPINEGAN_STORE"  # a file in which processes of one machine meet; set by launch.py
+MEETING_TIMEOUT = datetime.timedelta(minutes=15)
 TIMEOUT = datetime.timedelta(hours=24)  # others wait while one process evaluates a snapshot; death shows at once
 LOOPBACKS = ("lo", "lo0")
+LOST_STATUS = 76  # exit status of scripts after a ProcessLostError: the reason is with another process
 
 
 class Processes:
@@ -170,14 +174,14 @@ def join_processes(device_choice: str = "auto") -> Iterator[Processes]:
     if world_size == 1:
         yield Processes(device)
         return
+    if STORE_VARIABLE in os.environ:
+        _end_with_the_launcher()
     if local_world_size == world_size:
         _stay_on_this_machine()
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max((os.cpu_count() or 1) // local_world_size, 1))
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        init_method=_meeting_point(), rank=rank, world_size=world_size, timeout=TIMEOUT,
-    )  # fmt: skip
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=_meet(rank, world_size), rank=rank, world_size=world_size, timeout=TIMEOUT)
     try:
         yield ProcessGroup(rank, local_rank, world_size, device)
     finally:
@@ -207,13 +211,31 @@ def _device_of(device: torch.device, local_rank: int, local_world_size: int) -> 
     return torch.device("cuda", local_rank)
 
 
-def _meeting_point() -> str:
+def _meet(rank: int, world_size: int) -> dist.Store:
+    """The store in which the processes find each other."""
     if STORE_VARIABLE in os.environ:
-        return f"file://{os.environ[STORE_VARIABLE]}"
+        return dist.FileStore(os.environ[STORE_VARIABLE], world_size)
     for variable in ("MASTER_ADDR", "MASTER_PORT"):
         if variable not in os.environ:
             raise UserError(f"RANK is set, but {variable} is not: start several processes with torchrun or --gpus")
-    return "env://"
+    try:
+        store, _, _ = next(dist.rendezvous("env://", rank, world_size, timeout=MEETING_TIMEOUT))
+    except (RuntimeError, ValueError) as error:
+        place = f"MASTER_ADDR={os.environ['MASTER_ADDR']}, MASTER_PORT={os.environ['MASTER_PORT']}"
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"the processes of this run do not meet at {place}: {first_line}") from error
+    return store
+
+
+def _end_with_the_launcher() -> None:
+    """Its end closes our standard input, however it came about."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="launcher watch", daemon=True).start()
 
 
 def _stay_on_this_machine() -> None:
@@ -231,4 +253,4 @@ def _naming_the_loss() -> Iterator[None]:
         yield
     except RuntimeError as error:
         first_line = str(error).splitlines()[0]
-        raise ProcessLostError(f"another process of this run is gone ({first_line})") from error
+        raise ProcessLostError(f"lost the other processes of this run ({first_line})") from error

@@ -9,15 +9,20 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from .errors import NonFiniteError
+from .processes import ALONE, Processes
 from .progress import format_duration
 
 SHOWN_LOSSES = {"G": "Loss/G/loss", "D": "Loss/D/loss"}  # a discriminator update of another kind may have none
 
 
 class RunningMeans:
-    """Means of named values since the last `pop`, kept as tensors so that no step waits for the device."""
+    """Means of named values since the last `pop`, kept as tensors so that no step waits for the device.
 
-    def __init__(self) -> None:
+    Of several processes, all add values of the same names; `pop` and `gather` are called by all at the same time.
+    """
+
+    def __init__(self, processes: Processes = ALONE) -> None:
+        self._processes = processes
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -30,15 +35,43 @@ class RunningMeans:
             self._counts[name] = self._counts.get(name, 0) + value.numel()
 
     def pop(self) -> dict[str, float]:
-        means = {name: self._sums[name].item() / count for name, count in self._counts.items()}
+        """The means over all processes."""
+        means = {name: total / count for name, (total, count) in self._totals().items()}
         self._sums, self._counts = {}, {}
         return means
 
+    def gather(self) -> None:
+        """Moves what all processes have to the main one, whose state is then that of them all."""
+        if self._processes.world_size == 1:
+            return
+        for name, (total, count) in self._totals().items():
+            is_main = self._processes.is_main
+            self._sums[name] = torch.tensor(total if is_main else 0.0, dtype=torch.float64)
+            self._counts[name] = int(count) if is_main else 0
+
+    def _totals(self) -> dict[str, tuple[float, float]]:
+        """Sum and count by name, in one exchange."""
+        names = list(self._counts)
+        sums, counts = [self._sums[name].item() for name in names], [self._counts[name] for name in names]
+        totals = self._processes.totals([*sums, *counts])
+        return dict(zip(names, zip(totals[: len(names)], totals[len(names) :], strict=True), strict=True))
+
     def state_dict(self) -> dict:
+        """Of several processes: that of the main one, after `gather`."""
         return {"sums": self._sums, "counts": self._counts}
 
     def load_state_dict(self, state: dict) -> None:
+        """Of several processes: all load the same, and the main one keeps it."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        if not self._processes.is_main:
+            self._sums = {name: torch.zeros_like(total) for name, total in self._sums.items()}
+            self._counts = dict.fromkeys(self._counts, 0)
+
+
+def read_statistics(run_dir: Path) -> list[dict[str, float]]:
+    """The lines of stats.jsonl so far."""
+    path = run_dir / "stats.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 class StatsWriter:
