@@ -14,6 +14,7 @@ from stylegan2ada.generator import channels_at
 
 from .machine import quoted
 
+LARGEST_NUMBER = 2**40
 OPTIONAL_NUMBER = (int, float, type(None))
 
 
@@ -28,6 +29,8 @@ class Arguments:
         value = self._values.pop(name, default)
         if type(value) not in (kinds if isinstance(kinds, tuple) else (kinds,)):
             raise UserError(f"is damaged: {self._where}.{name} is {quoted(value)}")
+        if isinstance(value, int | float) and not abs(value) < LARGEST_NUMBER:  # a NaN neither
+            raise UserError(f"is damaged: {self._where}.{name} is no usual number")
         return value
 
     def nested(self, name: str) -> "Arguments":
@@ -36,8 +39,10 @@ class Arguments:
     def expect(self, **accepted: object) -> None:
         """Each argument must be absent or have the value given here."""
         for name, value in accepted.items():
-            if name in self._values and self._values.pop(name) != value:
-                raise self._unsupported(name)
+            if name in self._values:
+                found = self._values.pop(name)
+                if not _is_plain(found) or found != value:
+                    raise self._unsupported(name)
 
     def close(self) -> None:
         for name in self._values:
@@ -91,6 +96,8 @@ def read_discriminator(where: str, values: Mapping[str, object]) -> tuple[dict, 
 
 def read_augment_pipe(values: Mapping[str, object]) -> str | None:
     """The name of the pipe with these arguments, None where none of ours has them."""
+    if not all(_is_plain(value) for value in values.values()):
+        return None
     given = {name: tuple(value) if type(value) is list else value for name, value in values.items()}
     defaults = {name: parameter.default for name, parameter in inspect.signature(AugmentPipe).parameters.items()}
     same = (name for name, pipe in AUGMENT_PIPES.items() if defaults | given == defaults | pipe)
@@ -124,6 +131,12 @@ def discriminator_arguments(config: TrainingConfig) -> dict:
         "mapping_kwargs": {},
         "epilogue_kwargs": {"mbstd_group_size": network.mbstd_group_size},
     }
+
+
+def _is_plain(value: object) -> bool:
+    """A number, text, None, or a list of such: what can be compared without surprise."""
+    items = value if type(value) in (list, tuple) else [value]
+    return all(type(item) in (int, float, bool, str, type(None)) for item in items)
 
 
 def _sizes(config: TrainingConfig) -> dict:

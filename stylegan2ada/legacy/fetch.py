@@ -63,9 +63,7 @@ def fetch(preset_or_url: str, notify: Notify = _say) -> Path:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         name = url if url == preset_or_url else f"{preset_or_url}, {url}"
-        raise UserError(
-            f"cannot fetch {name} ({reason}): put that file at {path}, or give its path"
-        ) from error
+        raise UserError(f"cannot fetch {name} ({reason}): put that file at {path}, or give its path") from error
     write_text(record, digest + "\n")
     notify(f"Kept as {path}, SHA-256 {digest}")
     return path

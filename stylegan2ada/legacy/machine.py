@@ -14,6 +14,7 @@ from typing import NamedTuple
 from stylegan2ada.errors import UserError
 
 MAX_INSTRUCTIONS = 300_000  # a snapshot of 1024 px has about 50,000
+MAX_NAME_LENGTH = 256
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": set, "EMPTY_TUPLE": tuple}
 _LITERALS = {
@@ -41,7 +42,12 @@ Vocabulary = Callable[[str, str], Function]
 LoadPersistent = Callable[[object], object]
 
 
-def run(stream: io.BytesIO, vocabulary: Vocabulary, load_persistent: LoadPersistent | None = None) -> object:
+def run(
+    stream: io.BytesIO,
+    vocabulary: Vocabulary,
+    load_persistent: LoadPersistent | None = None,
+    max_instructions: int = MAX_INSTRUCTIONS,
+) -> object:
     """The value of the pickle at the stream's position, which moves behind it.
 
     `vocabulary(module, name)` gives the function of a global name or raises UserError; `load_persistent` the value of
@@ -51,14 +57,14 @@ def run(stream: io.BytesIO, vocabulary: Vocabulary, load_persistent: LoadPersist
         UserError: an instruction, name or argument that official snapshots do not have, or a damaged stream.
     """
     try:
-        return _Machine(stream, vocabulary, load_persistent).run()
+        return _Machine(stream, vocabulary, load_persistent).run(max_instructions)
     except (LookupError, TypeError, ValueError, OverflowError) as error:  # stack, memo, arguments, encodings
         raise UserError(f"is damaged at byte {stream.tell()}: {ascii(str(error))[1:-1][:80]}") from error
 
 
 def quoted(text: object) -> str:
     """A name of the file, short and on one line whatever it holds."""
-    return ascii(text)[1:-1][:80] if type(text) is str else f"a {type(text).__name__}"
+    return ascii(text[:80])[1:-1][:80] if type(text) is str else f"a {type(text).__name__}"
 
 
 class _Machine:
@@ -68,8 +74,8 @@ class _Machine:
         self._below_marks: list[list] = []
         self._memo: dict[int, object] = {}
 
-    def run(self) -> object:
-        for _ in range(MAX_INSTRUCTIONS):
+    def run(self, max_instructions: int) -> object:
+        for _ in range(max_instructions):
             code = self._stream.read(1)
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
@@ -78,7 +84,7 @@ class _Machine:
             if instruction.name == "STOP":
                 return self._stack.pop()
             self._step(instruction.name, argument)
-        raise UserError(f"has more than {MAX_INSTRUCTIONS} pickle instructions: no official snapshot has so many")
+        raise UserError(f"is no official snapshot: it has more than {max_instructions} pickle instructions")
 
     @staticmethod
     def _refuse(code: bytes) -> None:
@@ -143,11 +149,11 @@ class _Machine:
     def _update_dict(self, items: list) -> None:
         target = _checked(self._stack[-1], dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_checked(key, str)] = value  # hashing anything else could take for ever, or all of the stack
+            target[_name(key)] = value
 
     def _add_items(self, _: object) -> None:
         items = self._pop_to_mark()
-        _checked(self._stack[-1], set).update(_checked(item, str) for item in items)
+        _checked(self._stack[-1], set).update(_name(item) for item in items)
 
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
@@ -176,6 +182,13 @@ class _Machine:
 def _checked(value: object, kind: type) -> object:
     if type(value) is not kind:
         raise TypeError(f"a {type(value).__name__} stands where a {kind.__name__} belongs")
+    return value
+
+
+def _name(value: object) -> str:
+    """A key: hashing what is no string could take for ever or all of the stack, and long ones would add up."""
+    if len(_checked(value, str)) > MAX_NAME_LENGTH:
+        raise ValueError(f"a name has {len(value)} characters")
     return value
 
 

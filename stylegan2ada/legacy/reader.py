@@ -13,7 +13,7 @@ from stylegan2ada.generator import resolutions_up_to
 
 from .arguments import read_augment_pipe, read_discriminator, read_generator
 from .machine import quoted, run
-from .vocabulary import PersistentObject, lookup
+from .vocabulary import PersistentObject, vocabulary_of
 
 CLASSES = {"G_ema": "Generator", "G": "Generator", "D": "Discriminator", "augment_pipe": "AugmentPipe"}
 OWN_KEY = "spinegan"  # where `writer` keeps the settings that official snapshots have no place for
@@ -21,6 +21,7 @@ NOTE = "from an official snapshot, which tells the networks' settings but not th
 OTHER_PIPE_NOTE = "its augmentation pipe is none of ours and was left out"
 GENERATOR_POSITIONS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 DISCRIMINATOR_POSITIONS = ("c_dim", "img_resolution", "img_channels")
+MAX_SETTINGS_LENGTH = 1_000_000
 MAX_FILE_BYTES = 4 << 30  # official ones have up to 0.4 GB
 MAX_DEPTH, MAX_NAMES = 8, 10_000  # in one network; official ones have 5 levels, and 500 modules, parameters and buffers
 
@@ -42,7 +43,7 @@ def read_pickle(path: Path) -> tuple[TrainingConfig, float, Tensors]:
     if size > MAX_FILE_BYTES:
         raise UserError(f"{path} has {size / 1e9:.1f} GB, more than any official snapshot")
     try:
-        return _interpret(run(io.BytesIO(path.read_bytes()), lookup), size)
+        return _interpret(run(io.BytesIO(path.read_bytes()), vocabulary_of(size)), size)
     except UserError as error:
         raise UserError(f"{path} {error}") from error
 
@@ -175,7 +176,9 @@ def _own_settings(text: object) -> tuple[TrainingConfig | None, float]:
     if text is None:
         return None, 0.0
     try:
+        if type(text) is not str or len(text) > MAX_SETTINGS_LENGTH:
+            raise ValueError("no text of a usual length")
         stored = json.loads(text)
         return config_from_dict(stored["config"]), float(stored["kimg"])
-    except (UserError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (UserError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"is damaged, or written by another version: its {OWN_KEY} settings, {error}") from error

@@ -3,14 +3,15 @@
 import math
 import struct
 from dataclasses import dataclass
+from typing import NoReturn
 
 from stylegan2ada.errors import UserError
 
-from .machine import Buildable, Function, quoted
-from .tensors import load_storage, rebuild_parameter, rebuild_tensor
+from .machine import Buildable, Function, Vocabulary, quoted
+from .tensors import StorageLoader, rebuild_parameter, rebuild_tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PersistentObject:
     """An object that the official code would make by running the source code stored with it; here it is data."""
 
@@ -33,10 +34,18 @@ class NumpyType(Buildable):
             raise UserError("holds a NumPy type other than a little-endian number")
 
 
-def lookup(module: str, name: str) -> Function:
-    """The function of an official snapshot's global name; raises UserError, naming it, for any other."""
-    if (module, name) in VOCABULARY:
-        return VOCABULARY[module, name]
+def vocabulary_of(size_bytes: int) -> Vocabulary:
+    """For one file of `size_bytes`: finds the function of a global name; raises UserError, naming it, for any other."""
+    load_storage = Function("torch.storage._load_from_bytes", StorageLoader(size_bytes))
+    functions = _FUNCTIONS | {("torch.storage", "_load_from_bytes"): load_storage}
+
+    def lookup(module: str, name: str) -> Function:
+        return functions[module, name] if (module, name) in functions else _refuse(module, name)
+
+    return lookup
+
+
+def _refuse(module: str, name: str) -> NoReturn:
     if module.startswith("dnnlib.tflib"):
         raise UserError(
             "is a StyleGAN pickle of the TensorFlow era: convert it first with legacy.py of the official "
@@ -52,7 +61,7 @@ def _persistent_object(arguments: tuple) -> PersistentObject:
     (meta,) = arguments
     if type(meta) is not dict or type(meta.get("class_name")) is not str or type(meta.get("state")) is not dict:
         raise TypeError("a network is stored without its class or state")
-    if meta.get("type") != "class":
+    if type(meta.get("type")) is not str or meta["type"] != "class":
         raise UserError("is no official snapshot: it stores something else than objects of a class")
     return PersistentObject(meta["class_name"], meta["state"])
 
@@ -65,9 +74,9 @@ def _empty_dict(arguments: tuple) -> dict:
 
 def _set(arguments: tuple) -> set:
     (items,) = arguments
-    if type(items) is not list or any(type(item) is not str for item in items):
-        raise TypeError("a set holds something else than names")
-    return set(items)
+    if type(items) is not list or items:
+        raise TypeError("a set is not empty")
+    return set()
 
 
 def _numpy_type(arguments: tuple) -> NumpyType:
@@ -90,11 +99,10 @@ def _numpy_scalar(arguments: tuple) -> int | float | bool:
     return value
 
 
-_FUNCTIONS = {
+_CALLS = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
-    ("torch.storage", "_load_from_bytes"): load_storage,
     ("dnnlib.util", "EasyDict"): _empty_dict,
     ("collections", "OrderedDict"): _empty_dict,
     ("builtins", "set"): _set,
@@ -103,4 +111,4 @@ _FUNCTIONS = {
     ("numpy.core.multiarray", "scalar"): _numpy_scalar,
     ("numpy._core.multiarray", "scalar"): _numpy_scalar,
 }
-VOCABULARY = {key: Function(".".join(key), call) for key, call in _FUNCTIONS.items()}
+_FUNCTIONS = {key: Function(".".join(key), call) for key, call in _CALLS.items()}

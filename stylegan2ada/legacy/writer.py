@@ -44,9 +44,15 @@ def save_official(path: str | os.PathLike, snapshot: Snapshot) -> None:
     Equal snapshots make equal files. Settings that official files have no place for stand under a key of their own,
     which official code ignores.
     """
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        write_pickle(file, contents(snapshot))
+
+
+def contents(snapshot: Snapshot) -> dict[str, object]:
+    """What the file holds, for `write_pickle`."""
     config = snapshot.config
     generator, pipe = generator_arguments(config), AUGMENT_PIPES[config.augment.pipe]
-    content = {
+    return {
         "G": _network(snapshot.generator_raw, "training.networks", "Generator", generator),
         "D": _network(snapshot.discriminator, "training.networks", "Discriminator", discriminator_arguments(config)),
         "G_ema": _network(snapshot.generator, "training.networks", "Generator", generator),
@@ -61,8 +67,6 @@ def save_official(path: str | os.PathLike, snapshot: Snapshot) -> None:
         },
         OWN_KEY: json.dumps({"config": config.to_dict(), "kimg": snapshot.kimg}),
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        write_pickle(file, content)
 
 
 def _network(module: nn.Module | None, module_name: str, class_name: str, arguments: dict) -> Call | None:
