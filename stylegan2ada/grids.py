@@ -63,9 +63,3 @@ def real_grid(dataset: ImageDataset, seed: int) -> tuple[np.ndarray, np.ndarray]
             pixels[cell], _ = dataset[image]
             classes[cell] = index
     return pixels, classes
-
-
-def save_real_grid(path: Path, dataset: ImageDataset, seed: int) -> None:
-    """The picture of `real_grid`."""
-    pixels, _ = real_grid(dataset, seed)
-    save_grid(path, pixels, COLUMNS)

@@ -108,7 +108,7 @@ def _train(run: "_Run", recorder: Recorder, config: TrainingConfig, stop: StopRe
         progress(min(run.images_seen, total_images), total_images)
         if done or run.images_seen >= run.next_tick:
             run.next_tick += config.kimg_per_tick * 1000
-            recorder.tick(run.kimg)
+            recorder.tick(run.kimg, is_last=done)
         run.steps += 1
         if at_snapshot := done or recorder.snapshot_is_due:
             recorder.snapshot(run.kimg, lambda: run.state_dict(recorder, at_snapshot=True))

@@ -11,12 +11,15 @@ from .background import BackgroundWriter
 from .checkpoint import write_snapshot
 from .config import TrainingConfig
 from .dataset import ImageDataset
+from .diversity import class_diversity, diversity_statistics
+from .doctor import new_findings
 from .generator import Generator
-from .grids import FakeGrid, save_real_grid
+from .grids import COLUMNS, FakeGrid, real_grid
+from .images import save_grid
 from .networks import Networks
 from .optimizer_steps import SkippingSteps
 from .run_folder import prune_snapshots, rewind, snapshot_path, write_options
-from .stats import RunningMeans, StatsWriter, TickClock, tick_text
+from .stats import RunningMeans, StatsWriter, TickClock, read_statistics, tick_text
 from .tensor_file import DamagedFile, read_tensors
 from .training_state import pack, state_path, write_state
 from .updates import Report
@@ -62,9 +65,12 @@ class Recorder:
         write_options(run_dir, config)
         rewind(run_dir, self._ticks, kimg)
         self._grid = FakeGrid(networks.G, config.seed, config.batch_size)
+        reals, classes = real_grid(dataset, config.seed)
+        self._real_diversity = class_diversity(reals, classes)
         if state is None:
-            save_real_grid(run_dir / "reals.png", dataset, config.seed)
+            save_grid(run_dir / "reals.png", reals, COLUMNS)
             self._grid.save(run_dir / "fakes_init.png", networks.G_ema)
+        self._history = read_statistics(run_dir)
         self._stats = StatsWriter(run_dir, purge_after=round(kimg * 1000))
         self._clock = TickClock(kimg, elapsed_sec)
 
@@ -87,17 +93,22 @@ class Recorder:
     def add(self, report: Report) -> None:
         self._means.add(report)
 
-    def tick(self, kimg: float) -> None:
+    def tick(self, kimg: float, is_last: bool = False) -> None:
+        """Statistics since the tick before, and what the doctor finds in them. is_last: a snapshot follows for sure."""
         self._ticks += 1
         self._files.check()
         skipped = self._skips.check() if self._skips is not None else {}
         p = self._networks.augment_pipe.p.item()
         line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
         line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
+        if is_last or self.snapshot_is_due:
+            fakes = class_diversity(self._grid.images(self._networks.G_ema), self._grid.classes)
+            line |= diversity_statistics(fakes, self._real_diversity)
         self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
         self._log(tick_text(line))
-        if self._config.augment.mode == "ada" and p >= 1:
-            self._log("  warning: the augmentation probability is 1 or more: D overfits; more data or --gamma helps")
+        self._history.append(line)
+        for finding in new_findings(self._history, self._config):
+            self._log(f"  doctor: {finding}")
 
     @property
     def snapshot_is_due(self) -> bool:
