@@ -1,7 +1,7 @@
 """The training doctor: silent on healthy runs, and each finding where it belongs and nowhere else.
 
-`recorded_runs.json` has the statistics of real runs of `train.py --cfg=stylegan2-ada` on the phantom, by column, with the
-diversity in every line: the default; with --phantom-train=300; that and --lr 0.05; that and --subset 20 --gamma 0.05.
+`recorded_runs.json` has the statistics of real runs of `train.py --cfg=stylegan2-ada` on the phantom, by column, with
+the diversity in every line: the default; with --phantom-train=300; that and --lr 0.05; that, --subset 20, --gamma 0.05.
 """
 
 import dataclasses
@@ -10,12 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylegan2ada.config import AugmentConfig, DataConfig, TrainingConfig
+from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
+from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.doctor import HISTORY_TICKS, QUIET_TICKS, WINDOW_TICKS, Tick, diagnose, new_findings
+from stylegan2ada.loop import train
 from tests.test_project import OPTIONS, options_in
+from tests.toy_images import write_toy_zip
 
 CONFIG = TrainingConfig(DataConfig("data.zip", 64, 1, 1500, 2, ("normal", "abnormal")), augment=AugmentConfig("noaug"))
 HEALTHY = {
@@ -310,3 +314,20 @@ def test_every_remedy_names_options_that_train_py_has(mode):
         assert options_in(finding.remedy), finding
         assert options_in(finding.remedy) <= known, finding
         assert str(finding) == f"{finding.text}. {finding.remedy}"
+
+
+def test_a_run_says_it_once_and_has_the_diversity_of_its_last_snapshot(tmp_path):
+    dataset = ImageDataset(write_toy_zip(tmp_path / "toy.zip", [0, 1] * 6), use_labels=True)
+    data = DataConfig(str(dataset.path), 32, 1, len(dataset), 2, ("normal", "abnormal"))
+    network = NetworkConfig(channel_base=64, channel_max=4, z_dim=4, w_dim=4, mapping_layers=1)
+    config = TrainingConfig(data, network, total_kimg=0.024, batch_size=4, kimg_per_tick=0.008, num_workers=0)
+    train(config, dataset, tmp_path, torch.device("cpu"))
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("there are 12 training images for 2 classes") == 1
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [sorted(key for key in line if key.startswith("Diversity/")) for line in lines] == [
+        [],
+        [],
+        ["Diversity/0", "Diversity/1"],
+    ]
+    assert {"Gradients/Gmain", "Gradients/Dmain"} <= set(lines[-1])
