@@ -22,17 +22,18 @@ class Dealer:
 
     def randn(self, count: int, *shape: int, dtype: torch.dtype | None = None, device=None) -> torch.Tensor:
         """Unit normal, (count, *shape)."""
-        return self._own(torch.randn([count * self.parts, *shape], dtype=dtype, device=device))
+        return self.own(torch.randn([count * self.parts, *shape], dtype=dtype, device=device))
 
     def rand(self, count: int, *shape: int, dtype: torch.dtype | None = None, device=None) -> torch.Tensor:
         """Uniform in [0, 1), (count, *shape)."""
-        return self._own(torch.rand([count * self.parts, *shape], dtype=dtype, device=device))
+        return self.own(torch.rand([count * self.parts, *shape], dtype=dtype, device=device))
 
     def randint(self, high: int, count: int, device=None) -> torch.Tensor:
         """Uniform in 0, 1, ... high-1, (count,)."""
-        return self._own(torch.randint(high, [count * self.parts], device=device))
+        return self.own(torch.randint(high, [count * self.parts], device=device))
 
-    def _own(self, rows: torch.Tensor) -> torch.Tensor:
+    def own(self, rows: torch.Tensor) -> torch.Tensor:
+        """Of the rows of a whole batch, those of this part."""
         return rows if self.parts == 1 else rows[self.index :: self.parts].contiguous()
 
 

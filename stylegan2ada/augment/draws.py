@@ -14,13 +14,18 @@ class Draws:
     What is drawn, and how much, depends on no image and on no other draw: processes that share a batch stay in step.
     """
 
-    def __init__(
-        self, batch: int, p: torch.Tensor, percentile: float | None = None, dealer: Dealer = UNDIVIDED
-    ):
+    def __init__(self, batch: int, p: torch.Tensor, percentile: float | None = None, dealer: Dealer = UNDIVIDED):
         self.batch = batch
         self.p = p  # a scalar tensor; it stays on its device, reading it would stall the GPU
         self.percentile = percentile
         self._dealer = dealer
+
+    def of_batch(self) -> "Draws":
+        """Draws the same for all images of a batch of which these are a part; `own` takes the rows of this part."""
+        return Draws(self.batch * self._dealer.parts, self.p, self.percentile)
+
+    def own(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._dealer.own(rows)
 
     def uniform(self, low: float, high: float, *columns: int) -> torch.Tensor:
         """Uniform in [low, high)."""

@@ -41,9 +41,13 @@ class Geometry:
 
     def __call__(self, images: torch.Tensor, draws: Draws, taps: torch.Tensor, kernels: str = "auto") -> torch.Tensor:
         """Transforms `images` (N, C, H, W); `taps` is the resampling filter, `kernels` as in `ops`."""
-        inverse = self.inverse(draws, *images.shape[2:])
-        changed = (inverse != identity(len(inverse), 3, inverse.device)).any(2).any(1)
-        return where_changed(changed, lambda some, matrix: warp(some, matrix, taps, kernels), images, inverse)
+        of_batch = self.inverse(draws.of_batch(), *images.shape[2:])
+        changed = (of_batch != identity(len(of_batch), 3, of_batch.device)).any(2).any(1)
+
+        def transform(some: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+            return warp(some, inverse, taps, kernels, of_batch[changed] if images.device.type == "cpu" else None)
+
+        return where_changed(draws.own(changed), transform, images, draws.own(of_batch))
 
     def inverse(self, draws: Draws, height: int, width: int) -> torch.Tensor:
         """(N, 3, 3) maps from output to input positions. The order is the paper's: blitting first, shift last."""

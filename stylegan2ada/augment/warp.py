@@ -16,16 +16,24 @@ from stylegan2ada.ops.upfirdn2d import upfirdn2d
 FILTER_SHIFT_PX = -0.25
 
 
-def warp(images: torch.Tensor, inverse: torch.Tensor, taps: torch.Tensor, kernels: str = "auto") -> torch.Tensor:
+def warp(
+    images: torch.Tensor,
+    inverse: torch.Tensor,
+    taps: torch.Tensor,
+    kernels: str = "auto",
+    batch_inverse: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Moves image i (of (N, C, H, W)) by the affine map whose inverse is `inverse` (N, 3, 3); `taps`: even length.
 
     The images are padded as far as the maps look on the CPU, and as far as one reflection goes elsewhere: tensors whose
     size depends on the draws would make the host wait for the device, and could be part of no CUDA graph. Both give the
-    same samples to 5e-4: at the rim of the smaller padding the smallest tap of the filter is missing.
+    same samples to 5e-4: at the rim of the smaller padding the smallest tap of the filter is missing. So where the
+    images are part of a batch, all its maps, `batch_inverse` (batch, 3, 3), say how far that is.
     """
     height, width = images.shape[2:]
     if images.device.type == "cpu":
-        padding = padding_px(inverse, height, width, 2 * _reach_px(taps))
+        looks = inverse if batch_inverse is None else batch_inverse
+        padding = padding_px(looks, height, width, 2 * _reach_px(taps))
     else:
         padding = (width - 1, width - 1, height - 1, height - 1)
     return warp_padded(images, inverse, taps, padding, kernels)
