@@ -5,6 +5,7 @@ squared differences of their features.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def load_vgg16(path: str | os.PathLike, device: torch.device) -> Features:
     if "://" in str(path) or not Path(path).is_file():
         raise UserError(f"--vgg {path}: there is no such file; fetch {VGG16_URL} and give the path of the copy")
     try:
-        network = torch.jit.load(path, map_location=device).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # newer torch has other formats, this file has not
+            network = torch.jit.load(path, map_location=device).eval()
         found = _vgg_features(network, torch.zeros(1, 3, 64, 64, device=device))
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         message = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -126,7 +126,7 @@ def project(
         noise = torch.randn(w.shape, generator=drawing).to(w.device) * (statistics.spread * w_noise(done))
         here = distance(features(synthesize(w + noise)), wanted).sum()
         if not here.isfinite():
-            raise NonFiniteError(f"the distance is {float(here)} in step {step}: the network is broken")
+            raise NonFiniteError(f"the distance is {float(here.detach())} in step {step}: the network is broken")
         optimizer.zero_grad(set_to_none=True)
         (here + _NOISE_MAP_WEIGHT * sum(autocorrelation(noise_map) for noise_map in noise_maps.values())).backward()
         optimizer.step()
