@@ -14,11 +14,12 @@ from spine_ext.training_run import execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
 from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
-from stylegan2ada.devices import choose_device
-from stylegan2ada.errors import NonFiniteError, UserError
+from stylegan2ada.errors import NonFiniteError, ProcessLostError, UserError
 from stylegan2ada.files import default_cache_dir
+from stylegan2ada.launch import is_launched, launch
 from stylegan2ada.options import RunOptions
 from stylegan2ada.presets import PRESET_NAMES
+from stylegan2ada.processes import LOST_STATUS, join_processes
 from stylegan2ada.stop_request import TrainingStopped
 
 CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
@@ -28,7 +29,7 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 # General
 @click.option("--outdir", type=click.Path(path_type=Path), default="training-runs",
               help="Where the run folder goes.  [training-runs]")
-@click.option("--gpus", type=int, help="Number of GPUs; this version trains on one device.  [1]")
+@click.option("--gpus", type=click.IntRange(min=1), help="Processes on this machine, one for each GPU.  [1]")
 @click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 20]")
 @click.option("--keep", type=int, metavar="N", help="Keep only the newest N network snapshots.  [all]")
 @click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
@@ -160,16 +161,22 @@ def main(
         clinical_reduction=clinical_reduction, classifier=classifier, classifier_epochs=classifier_epochs,
         phantom_train=phantom_train, phantom_test=phantom_test,
     )  # fmt: skip
-    plan = choose_plan(request, Workplace(outdir, cache_dir or default_cache_dir(), choose_device(device)))
-    if dry_run:
-        click.echo(json.dumps(plan.describe(), indent=2))
-        return
+    if gpus is not None and gpus > 1 and not (dry_run or is_launched()):
+        sys.exit(launch(gpus))
     try:
-        execute_run(plan, frechet_distance, click.echo)
+        with join_processes(device) as processes:
+            request = request.for_processes(processes.world_size)
+            plan = choose_plan(request, Workplace(outdir, cache_dir or default_cache_dir(), processes.device))
+            if dry_run:
+                click.echo(json.dumps(plan.describe(), indent=2))
+                return
+            execute_run(plan, frechet_distance, click.echo, processes)
     except NonFiniteError as error:
         _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or --precision=fp32 may help", 1)
     except TrainingStopped as stopped:
         _stop(f"{stopped}; saved. To go on: python train.py --resume={stopped.run_dir}", 128 + stopped.signal_number)
+    except ProcessLostError as error:
+        _stop(f"Error: {error}. --resume goes on from the last state", LOST_STATUS)
     except OSError as error:  # such as a full disk
         _stop(f"Error: {error}. Files that were written before are whole; --resume goes on from the last state", 1)
     except KeyboardInterrupt:

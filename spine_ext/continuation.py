@@ -57,7 +57,8 @@ def plan_continuation(run_dir: Path, given: RunRequest, place: Workplace) -> Run
     earlier, config = read_request(run_dir), _read_options(run_dir)
     if given.classifier is not None and given.with_absolute_paths().classifier != earlier.classifier:
         raise UserError(f"--resume={run_dir} goes on with the run's own classifier: leave --classifier out")
-    request = given.without_resume().over(earlier)
+    options = dataclasses.replace(given.options, resume=None, gpus=None)  # a run is the same on any number of processes
+    request = dataclasses.replace(given, options=options).over(earlier)
     plan = plan_run(request, place, reads_source=False)
     ignored = NOT_COMPARED if given.options.precision or given.options.fp32 else (*NOT_COMPARED, "precision")
     changes = _changes(config, plan.config, ignored)

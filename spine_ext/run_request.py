@@ -41,6 +41,14 @@ class RunRequest:
     def without_resume(self) -> "RunRequest":
         return dataclasses.replace(self, options=dataclasses.replace(self.options, resume=None))
 
+    def for_processes(self, world_size: int) -> "RunRequest":
+        """Under torchrun, --gpus is the number of processes, whether said or not."""
+        gpus = self.options.gpus
+        if world_size > 1 and gpus not in (None, world_size):
+            raise UserError(f"--gpus={gpus}, but {world_size} processes were started: leave --gpus out")
+        given = world_size if world_size > 1 else gpus
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, gpus=given))
+
     def with_absolute_paths(self) -> "RunRequest":
         """Means the same from whatever folder it is repeated."""
         paths = {name: getattr(self, name) for name in ("data", "test_data", "classifier")}

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from stylegan2ada.config import TrainingConfig
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
+from stylegan2ada.processes import ALONE, Processes
 from stylegan2ada.progress import ProgressLine
 from stylegan2ada.run_folder import RunLog, locked, run_folder
 from stylegan2ada.updates import GeneratorTerm
@@ -33,33 +34,69 @@ TERM_EPOCHS = 19  # of the paper's classifier for the loss term
 Log = Callable[[str], None]
 
 
-def execute_run(plan: RunPlan, frechet: Frechet, log: Log) -> Path:
-    """Runs the plan and returns the run folder."""
-    request, place = plan.request, plan.place
-    if place.device.type == "cpu":
+def execute_run(plan: RunPlan, frechet: Frechet, log: Log, processes: Processes = ALONE) -> Path:
+    """Runs the plan and returns the run folder. Of several processes, all are called, and the main one writes."""
+    if plan.place.device.type == "cpu":
         keep_freed_memory()
-    data_path, test_path = request.data, request.test_data
-    if plan.phantom is not None:
-        log(f"no --data given: training on the {NOTICE}")
-        datasets = prepare_phantom(place.cache_dir, plan.phantom, log)
-        data_path, test_path = str(datasets.train_zip), test_path or str(datasets.test_zip)
-    dataset = open_training_set(request, data_path, plan.conditional)
-    notes = () if dataset.notice is None else (dataset.notice,)
+    log = log if processes.is_main else _say_nothing
+    data_path, test_path = _prepare_data(plan, log, processes)
+    dataset = open_training_set(plan.request, data_path, plan.conditional)
     config = plan.config
     if plan.run_dir is None:
-        config = dataclasses.replace(config, data=data_config(dataset, request), notes=notes)
-    test = None
-    if test_path is not None and plan.conditional:  # without classes nothing of it could be judged
-        test = ImageDataset(test_path, resolution=dataset.resolution, use_labels=True)
-        check_test_classes(dataset, test, f"--test {test.path}")
-        for images in (dataset, test):
-            classes_of(images)  # the closing AUC needs images of every class; better said now than after the training
-    classifier = _classifier(plan, dataset, test, log)
+        notes = () if dataset.notice is None else (dataset.notice,)
+        config = dataclasses.replace(config, data=data_config(dataset, plan.request), notes=notes)
+    if not processes.is_main:
+        run_dir = Path(processes.broadcast_text(None))
+        _train_in(run_dir, plan, config, dataset, (), processes)
+        return run_dir
 
+    test = _open_test(plan, dataset, test_path)
+    classifier = _classifier(plan, dataset, test, log)
+    evaluations = []
+    if classifier is not None and test is not None:
+        evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed))
     with _folder(plan, dataset, config) as run_dir, locked(run_dir):
         log(f"run folder: {run_dir}")
-        _train_in(run_dir, plan, config, dataset, test, classifier, frechet)
+        if plan.run_dir is None:
+            write_request(run_dir, plan.request)
+        if classifier is not None and not (run_dir / CLASSIFIER).exists():
+            save_classifier(classifier, run_dir / CLASSIFIER)
+        processes.broadcast_text(str(run_dir))
+        snapshot = _train_in(run_dir, plan, config, dataset, evaluations, processes)
+        log = RunLog(run_dir)
+        for evaluation in evaluations:
+            _closing_numbers(evaluation, snapshot, dataset, config, plan.place.device, log)
+        log(f"network: {snapshot}")
+        if plan.phantom is not None:
+            log(f"this was the {NOTICE}; for your own images give --data")
     return run_dir
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _prepare_data(plan: RunPlan, log: Log, processes: Processes) -> tuple[str | None, str | None]:
+    """Paths of the training and test sets. The main process draws the phantoms; the others find them drawn."""
+    if plan.phantom is None:
+        return plan.request.data, plan.request.test_data
+    log(f"no --data given: training on the {NOTICE}")
+    if not processes.is_main:
+        processes.barrier()
+    datasets = prepare_phantom(plan.place.cache_dir, plan.phantom, log)
+    if processes.is_main:
+        processes.barrier()
+    return str(datasets.train_zip), plan.request.test_data or str(datasets.test_zip)
+
+
+def _open_test(plan: RunPlan, dataset: ImageDataset, path: str | None) -> ImageDataset | None:
+    if path is None or not plan.conditional:  # without classes nothing of it could be judged
+        return None
+    test = ImageDataset(path, resolution=dataset.resolution, use_labels=True)
+    check_test_classes(dataset, test, f"--test {test.path}")
+    for images in (dataset, test):
+        classes_of(images)  # the closing AUC needs images of every class; better said now than after the training
+    return test
 
 
 def _folder(plan: RunPlan, dataset: ImageDataset, config: TrainingConfig) -> contextlib.AbstractContextManager[Path]:
@@ -74,32 +111,19 @@ def _train_in(
     plan: RunPlan,
     config: TrainingConfig,
     dataset: ImageDataset,
-    test: ImageDataset | None,
-    classifier: SpineClassifier | None,
-    frechet: Frechet,
-) -> None:
-    """The GAN with its clinical term, and the closing numbers, all into run_dir."""
-    place, log = plan.place, RunLog(run_dir)
-    terms, evaluations = [], []
-    if plan.run_dir is None:
-        write_request(run_dir, plan.request)
-    if classifier is not None:
-        if not (run_dir / CLASSIFIER).exists():
-            save_classifier(classifier, run_dir / CLASSIFIER)
-        if plan.gamma_clinical > 0:
-            term = ClinicalTerm(classifier, plan.clinical_reduction, config.batch_size, config.precision)
-            terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
-        if test is not None:
-            evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed))
-    snapshot = train(
-        config, dataset, run_dir, place.device, terms=terms, on_snapshot=evaluations,
-        continues=plan.run_dir is not None,
+    evaluations: Sequence[SnapshotEvaluation],
+    processes: Processes,
+) -> Path:
+    """The GAN with its clinical term, into run_dir; the path of the last snapshot."""
+    terms = []
+    if plan.gamma_clinical > 0:
+        classifier = load_classifier(run_dir / CLASSIFIER, plan.place.device)
+        term = ClinicalTerm(classifier, plan.clinical_reduction, config.batch_size, config.precision)
+        terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
+    return train(
+        config, dataset, run_dir, plan.place.device, terms=terms, on_snapshot=evaluations,
+        continues=plan.run_dir is not None, processes=processes,
     )  # fmt: skip
-    for evaluation in evaluations:
-        _closing_numbers(evaluation, snapshot, dataset, config, place.device, log)
-    log(f"network: {snapshot}")
-    if plan.phantom is not None:
-        log(f"this was the {NOTICE}; for your own images give --data")
 
 
 def _classifier(plan: RunPlan, dataset: ImageDataset, test: ImageDataset | None, log: Log) -> SpineClassifier | None:

@@ -18,6 +18,7 @@ from .errors import NonFiniteError, UserError
 from .networks import Networks, make_networks, take_over
 from .ops import kernels
 from .optimizer_steps import SkippingSteps
+from .processes import ALONE, Processes
 from .progress import ProgressLine
 from .real_batches import RealBatches
 from .recorder import OnSnapshot, Recorder, SnapshotEvent
@@ -61,6 +62,7 @@ def train(
     make_update: MakeDiscriminatorUpdate = plain_update,
     on_snapshot: Sequence[OnSnapshot] = (),
     continues: bool = False,
+    processes: Processes = ALONE,
 ) -> Path:
     """Trains until config.total_kimg and returns the path of the last snapshot.
 

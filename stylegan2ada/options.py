@@ -66,8 +66,8 @@ def resolve_config(given: RunOptions, data: DataConfig, device: torch.device = C
     """The settings of a run on `data` and `device`; raises UserError where options are impossible or contradict each
     other."""
     options = _with_fp32_as_precision(given).over(OFFICIAL_DEFAULTS)
-    if options.gpus != 1:
-        raise UserError(f"--gpus {options.gpus}: this version trains on one device; leave --gpus out, or give --gpus=1")
+    if options.gpus < 1:
+        raise UserError(f"--gpus {options.gpus}: at least one process is needed")
     base = preset(options.cfg, data.resolution_px, options.gpus)
     transfer = options.resume is not None
     return TrainingConfig(

@@ -181,7 +181,7 @@ MISTAKES = {
     "no labels": (["--data={files}/plain.zip", "--cond=1"], ["plain.zip", "label"]),
     "no labels for the paper": (["--data={files}/plain.zip", "--cfg=spinegan"], ["plain.zip", "label"]),
     "too large a subset": (["--data={files}/toy.zip", "--subset=21"], ["21", "20"]),
-    "two GPUs": (["--gpus=2"], ["--gpus 2"]),
+    "no process": (["--gpus=0"], ["--gpus", "0"]),
     "a metric": (["--metrics=fid50k_full"], ["--metrics=fid50k_full", "--metrics=none"]),
     "batch and groups": (["--data={files}/toy.zip", "--batch=6"], ["--batch 6", "multiple"]),
     "batch of one": (["--data={files}/toy.zip", "--batch=1"], ["--batch 1"]),

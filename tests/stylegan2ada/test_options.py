@@ -108,7 +108,6 @@ def test_a_zero_that_is_given_is_not_taken_for_nothing_given():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gpus": 2}, "--gpus 2: this version trains on one device"),
         ({"gpus": 0}, "--gpus 0"),
         ({"p": 0.5}, "--p 0.5 needs --aug=fixed"),
         ({"p": 0.5, "aug": "noaug"}, "--p 0.5 needs --aug=fixed"),
