@@ -166,7 +166,8 @@ def main(
     try:
         with join_processes(device) as processes:
             request = request.for_processes(processes.world_size)
-            plan = choose_plan(request, Workplace(outdir, cache_dir or default_cache_dir(), processes.device))
+            place = Workplace(outdir, cache_dir or default_cache_dir(), processes.device)
+            plan = choose_plan(request, place, processes)
             if dry_run:
                 click.echo(json.dumps(plan.describe(), indent=2))
                 return

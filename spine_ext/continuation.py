@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stylegan2ada.config import TrainingConfig, config_from_dict
 from stylegan2ada.errors import UserError
+from stylegan2ada.processes import ALONE, Processes
 
 from .run_plan import RunPlan, plan_run
 from .run_request import RunRequest, Workplace, newest_run, read_request
@@ -31,7 +32,7 @@ OPTION_OF = {
 }  # fmt: skip
 
 
-def choose_plan(request: RunRequest, place: Workplace) -> RunPlan:
+def choose_plan(request: RunRequest, place: Workplace, processes: Processes = ALONE) -> RunPlan:
     """A new run, or one to go on with: --resume=RUN_DIR, or --resume=auto where there is a run of the same options.
 
     A process that a launcher has started anew after a failure goes on with what the one before it began.
@@ -42,9 +43,10 @@ def choose_plan(request: RunRequest, place: Workplace) -> RunPlan:
     if resume == "auto":
         request = request.without_resume()
     if resume == "auto" or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
-        run_dir = newest_run(place.outdir, request)
+        found = newest_run(place.outdir, request) if processes.is_main else None
+        run_dir = processes.broadcast_text(None if found is None else str(found))  # before the main one makes a folder
         if run_dir is not None:
-            return plan_continuation(run_dir, request, place)
+            return plan_continuation(Path(run_dir), request, place)
     return plan_run(request, place)
 
 
