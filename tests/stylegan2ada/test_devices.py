@@ -30,3 +30,21 @@ class TestResolvePrecision:
 
     def test_the_question_about_this_cpu_has_an_answer(self):
         assert devices.cpu_has_fast_bf16() in (True, False)
+
+
+class TestChooseDevice:
+    @pytest.mark.parametrize(("has_cuda", "expected"), [(True, "cuda"), (False, "cpu")])
+    def test_auto_is_never_mps(self, monkeypatch, has_cuda, expected):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+        assert devices.choose_device("auto").type == expected
+
+    def test_mps_by_name(self, monkeypatch):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+        assert devices.choose_device("mps") == torch.device("mps")
+
+    @pytest.mark.parametrize(("name", "module"), [("mps", torch.backends.mps), ("cuda", torch.cuda)])
+    def test_a_device_that_is_not_there(self, monkeypatch, name, module):
+        monkeypatch.setattr(module, "is_available", lambda: False)
+        with pytest.raises(UserError, match=f"--device {name}: .* use --device cpu"):
+            devices.choose_device(name)

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from stylegan2ada.compute import set_kernels
 from stylegan2ada.errors import NonFiniteError
 from stylegan2ada.generator import Generator
 from stylegan2ada.images import to_uint8
-from stylegan2ada.sampling import images_of_seeds, latents_of_seeds
+from stylegan2ada.sampling import images_of_seeds, images_of_ws, labels_of_classes, latents_of_seeds, ws_of_seeds
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,49 @@ def test_nan_raises_and_names_the_seed():
     G.synthesis.b16.torgb.bias.data.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="seed 3"):
         list(images_of_seeds(G, [3, 4]))
+
+
+class TestLatentsInW:
+    @pytest.mark.parametrize("noise_mode", ["const", "none"])
+    def test_give_the_images_of_their_seeds(self, conditional, noise_mode):
+        ws = ws_of_seeds(conditional, [4, 5, 6], [1, 0, 1], truncation_psi=0.6)
+        images = np.stack(list(images_of_ws(conditional, ws, noise_mode, batch_size=2)))
+        classes = [1, 0, 1]
+        expected = pixels_of(conditional, [4, 5, 6], classes=classes, truncation_psi=0.6, noise_mode=noise_mode)
+        assert largest_difference(images, expected) <= 1
+
+    def test_random_noise_is_the_same_for_every_image(self, conditional):
+        ws = ws_of_seeds(conditional, [4, 4], [1, 1])
+        first, second = images_of_ws(conditional, ws, "random")
+        np.testing.assert_array_equal(first, second)
+
+    def test_nan_names_the_latent(self, conditional):
+        ws = ws_of_seeds(conditional, [1, 2, 3, 4, 5], [0] * 5).clone()
+        ws[3] = float("nan")
+        with pytest.raises(NonFiniteError, match="latent 3"):
+            list(images_of_ws(conditional, ws, batch_size=2))
+
+
+def test_labels():
+    assert labels_of_classes([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert labels_of_classes([None, None], 0).shape == (2, 0)
+
+
+class NoDoubles(TorchDispatchMode):
+    """Raises where an operation makes float64, which Apple's GPUs do not have."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        made = [leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        assert torch.float64 not in made, f"{function} makes float64"
+        return result
+
+
+@pytest.mark.parametrize("noise_mode", ["const", "random", "none"])
+def test_images_need_no_double_precision(conditional, noise_mode):
+    set_kernels(conditional, "reference")  # there are no fused kernels on such devices
+    try:
+        with NoDoubles():
+            pixels_of(conditional, [1, 2], noise_mode=noise_mode, truncation_psi=0.7)
+    finally:
+        set_kernels(conditional, "auto")
