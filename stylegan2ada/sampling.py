@@ -24,7 +24,7 @@ class GeneratedImage(NamedTuple):
 def latents_of_seeds(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
     """float32 (N, z_dim): one latent per seed, drawn as the official scripts draw them."""
     rows = [np.random.RandomState(seed).randn(z_dim) for seed in seeds]
-    return torch.from_numpy(np.stack(rows)).float()
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 def labels_of_classes(classes: Sequence[int | None], num_classes: int) -> torch.Tensor:
