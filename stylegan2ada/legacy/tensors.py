@@ -64,13 +64,11 @@ def _load_storage(data: bytes) -> Storage:
 def rebuild_tensor(arguments: tuple) -> torch.Tensor:
     """`torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])`: a view."""
     storage, offset, size, stride, _, _, *metadata = arguments
+    if len(metadata) > 1 or any(type(part) is not dict or part for part in metadata):
+        raise TypeError("a tensor has other metadata than none")
     if type(storage) is not Storage or type(size) is not tuple or type(stride) is not tuple:
         raise TypeError("a tensor is described by something else than storage, size and stride")
-    if (
-        len(size) != len(stride)
-        or len(size) > MAX_DIMENSIONS
-        or any(type(part) is not dict or part for part in metadata)
-    ):
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
         raise UserError("is damaged: a tensor's size and stride do not belong together")
     count = len(storage.elements)
     if not all(type(number) is int and 0 <= number <= count for number in (offset, *size, *stride)) or 0 in size:

@@ -77,8 +77,8 @@ def _network(module: nn.Module | None, module_name: str, class_name: str, argume
     buffers = {name: tensor for name, tensor in module.state_dict().items() if name not in parameters}
     state = {
         "training": False,
-        "_parameters": {name: _tensor(parameter) for name, parameter in parameters.items()},
-        "_buffers": {name: _tensor(buffer) for name, buffer in buffers.items()},
+        "_parameters": {name: tensor_call(parameter) for name, parameter in parameters.items()},
+        "_buffers": {name: tensor_call(buffer) for name, buffer in buffers.items()},
         "_modules": {},
         "_init_args": (),
         "_init_kwargs": arguments,
@@ -93,7 +93,8 @@ def _network(module: nn.Module | None, module_name: str, class_name: str, argume
     return Call(Name("torch_utils.persistence", "_reconstruct_persistent_obj"), (meta,))
 
 
-def _tensor(tensor: torch.Tensor) -> Call:
+def tensor_call(tensor: torch.Tensor) -> Call:
+    """What makes the tensor, in float32, in the reader's program."""
     tensor = tensor.detach().to("cpu", torch.float32).contiguous()
     storage = Call(Name("torch.storage", "_load_from_bytes"), (_storage(tensor),))
     hooks = Call(Name("collections", "OrderedDict"), ())
