@@ -8,7 +8,6 @@ from stylegan2ada.checkpoint import load, save_snapshot
 from stylegan2ada.cli import Command
 from stylegan2ada.errors import UserError
 
-from .fetch import is_remote
 from .writer import save_official
 
 
@@ -26,7 +25,7 @@ def main(source: str, destination: Path, overwrite: bool) -> None:
         raise UserError(f"{destination} must end in .pkl (for official code) or .safetensors (for ours)")
     if destination.is_dir() or (destination.exists() and not overwrite):
         raise UserError(f"{destination} is there already: choose another name, or add --overwrite")
-    if not is_remote(source) and destination.exists() and destination.samefile(source):
+    if destination.exists() and Path(source).exists() and destination.samefile(source):
         raise UserError(f"{source} would overwrite itself: choose another name")
     snapshot = load(source)
     try:

@@ -50,8 +50,7 @@ def fetch(preset_or_url: str, notify: Notify = _say) -> Path:
         UserError: it cannot be fetched, and what to put where instead; or the cached file has changed.
     """
     url = PRESET_URLS.get(preset_or_url, preset_or_url)
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise UserError(f"{preset_or_url} is no URL that can be fetched: it must begin with https:// or http://")
+    _check_url(url)
     path = cached_path(preset_or_url)
     record = path.with_name(path.name + ".sha256")
     if path.is_file():
@@ -61,7 +60,9 @@ def fetch(preset_or_url: str, notify: Notify = _say) -> Path:
     try:
         digest = _download(url, path)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer too
+        reason = error.reason if type(error) is urllib.error.URLError else error
         name = url if url == preset_or_url else f"{preset_or_url}, {url}"
         raise UserError(f"cannot fetch {name} ({reason}): put that file at {path}, or give its path") from error
     write_text(record, digest + "\n")
@@ -78,6 +79,15 @@ def cached_path(preset_or_url: str) -> Path:
     if preset_or_url not in PRESET_URLS:
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
     return default_cache_dir() / "networks" / name
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{url} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"{url} is no URL that can be fetched: it must begin with https:// or http:// and a host")
 
 
 def _check(path: Path, record: Path) -> None:
@@ -101,6 +111,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme != "https" and (scheme != "http" or req.type != "http"):
+            fp.close()
             raise OSError(f"the server redirects to {newurl[:200]}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
