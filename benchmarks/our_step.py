@@ -7,7 +7,9 @@ import statistics
 import torch
 
 from stylegan2ada.cuda_graphs import run_eagerly
-from stylegan2ada.loop import _choose_execution, _make_networks, _no_augmentation, _set_backend_flags
+from stylegan2ada.execution_choice import choose_execution
+from stylegan2ada.loop import _no_augmentation, _set_backend_flags
+from stylegan2ada.networks import make_networks
 from stylegan2ada.ops.kernels import describe
 from stylegan2ada.updates import FakeSampler, GeneratorUpdate, PlainDiscriminatorUpdate
 
@@ -27,14 +29,14 @@ class OurSteps:
         config = setup.training_config()
         device = self._device = torch.device(setup.device)
         _set_backend_flags(config, device)
-        networks = _make_networks(config, device, print)
+        networks = make_networks(config, device)
         G, D = networks.G, networks.D
         self.num_parameters = count_parameters(G, D)
         self.facts = [describe(setup.kernels, device)]
         augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
         reals = random_reals(config, device)
         self._fakes = FakeSampler(G, reals[1], config.loss.style_mixing_prob, device)
-        for_G, for_D, self._skips = _choose_execution(config, device, (), print)
+        for_G, for_D, self._skips = choose_execution(config, device, (), print)
         if device.type == "cuda":
             self.facts.append("CUDA graphs" if setup.cuda_graphs else "no CUDA graphs")
         if not setup.cuda_graphs:

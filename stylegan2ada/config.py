@@ -117,7 +117,8 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run. kimg: thousands of real images shown to the discriminator.
+    """One training run. kimg: thousands of real images shown to the discriminator. batch_size: of a step, whatever the
+    number of processes; each of them computes it in pieces of micro_batch_size (None: in one).
 
     notes: what whoever sees the results should know. extensions: settings of generator terms and the like, by name, for
     the record (the networks do not need them).
@@ -130,6 +131,7 @@ class TrainingConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     total_kimg: float = 25000
     batch_size: int = 32
+    micro_batch_size: int | None = None
     ema_kimg: float = 10.0
     ema_rampup: float | None = None
     kimg_per_tick: float = 4.0
@@ -148,6 +150,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, f"--batch must be at least 1, got {self.batch_size}")
+        _require(
+            self.micro_batch_size is None or self.micro_batch_size >= 1,
+            f"--batch-gpu must be at least 1, got {self.micro_batch_size}",
+        )
         _require(0 < self.total_kimg < math.inf, f"--kimg must be above 0, got {self.total_kimg}")
         _require(0 < self.kimg_per_tick < math.inf, f"--tick must be above 0, got {self.kimg_per_tick}")
         _require(0 <= self.ema_kimg < math.inf, f"--ema-kimg must be 0 or more, got {self.ema_kimg}")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from .config import TrainingConfig
 from .dealing import Dealer
 from .errors import UserError
 from .processes import ALONE, Processes
@@ -90,6 +91,32 @@ class Division:
 
 
 WHOLE = Division()
+
+
+def divide(config: TrainingConfig, processes: Processes = ALONE) -> Division:
+    """The division of a run: as many micro-batches as its settings say.
+
+    Raises:
+        UserError: its batch cannot be divided so that the run is the same as in one piece.
+    """
+    if processes.world_size == 1 and config.micro_batch_size is None:
+        return WHOLE
+    own, remainder = divmod(config.batch_size, processes.world_size)
+    size = config.micro_batch_size or own
+    if size and not remainder and own % size:
+        raise UserError(
+            f"--batch-gpu {size} does not divide the {own} images that each process has of --batch "
+            f"{config.batch_size}: choose a divisor of {own}"
+        )
+    micro_batches = max(own // max(size, 1), 1)
+    has_path_lengths = config.loss.pl_weight and config.loss.pl_interval
+    check_division(
+        config.batch_size,
+        config.batch_size // config.loss.pl_batch_shrink if has_path_lengths else 0,
+        config.network.mbstd_group_size,
+        processes.world_size * micro_batches,
+    )
+    return Division(processes, micro_batches)
 
 
 def check_division(batch_size: int, pl_batch_size: int, mbstd_group_size: int, parts: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import torch
 
 from .ada import AdaController
+from .compute import set_dealer
 from .config import TrainingConfig
-from .cuda_graphs import CudaBackend, CudaGraphs, run_eagerly
 from .dataset import ImageDataset
 from .discriminator import Discriminator
+from .division import Division, divide
 from .ema import ema_decay, update_ema
 from .errors import NonFiniteError, UserError
+from .execution_choice import choose_execution
+from .follower import Follower
 from .networks import Networks, make_networks, take_over
 from .ops import kernels
 from .optimizer_steps import SkippingSteps
@@ -38,7 +42,6 @@ from .updates import (
 
 __all__ = ["SnapshotEvent", "TrainingStopped", "plain_update", "train"]
 
-TOLERATED_SKIPS = {"fp16": 9}  # steps of a phase in a row, by precision
 MakeDiscriminatorUpdate = Callable[[Discriminator, AugmentFn, RealBatches, TrainingConfig], DiscriminatorUpdate]
 
 
@@ -72,21 +75,32 @@ def train(
     Args:
         continues: go on from the newest training state in run_dir (from the beginning, if it has none yet). The result
             is that of a run which was never stopped; on a CPU to the last bit, with the same machine and threads.
+        processes: all that train together; each of them calls this, with the same arguments but for the device. Their
+            number does not change the run (docs/distributed.md). Only the main one writes and calls `on_snapshot`.
     Raises:
         NonFiniteError: a loss or gradient became NaN or Inf; names the step and the phase. On the CPU at once, and the
             parameter too; on CUDA at the end of the tick. Neither weights nor snapshots have it.
         TrainingStopped: SIGINT or SIGTERM came; the run has saved its state.
-        UserError: with `continues`, the data are others than before, or no training state is whole.
+        UserError: with `continues`, the data are others than before, or no training state is whole; or the processes
+            cannot share the batch, or differ in data or settings.
+        ProcessLostError: another process is gone.
     """
-    log = RunLog(run_dir)
+    division = divide(config, processes)
+    log = RunLog(run_dir) if processes.is_main else _say_nothing
     saved = latest_state(run_dir, log) if continues else None
     _check_same_data(dataset, saved, run_dir)
+    _check_same_run(config, dataset, saved, processes)
     torch.manual_seed(config.seed)
     _set_backend_flags(config, device)
     log(f"computing in {config.precision} on {device}, {kernels.describe(config.kernels, device)}")
-    run = _make_run(config, dataset, device, terms, make_update, log, saved)
+    if processes.world_size > 1:
+        log(f"{processes.world_size} processes with {config.batch_size // processes.world_size} images of each batch")
+    run = _make_run(config, dataset, device, terms, make_update, log, saved, division)
     state = None if saved is None else saved.tree["recorder"]
-    recorder = Recorder(config, run.networks, dataset, run.skips, run_dir, on_snapshot, log, state)
+    if processes.is_main:
+        recorder = Recorder(config, run.networks, dataset, run.skips, run_dir, on_snapshot, log, state, processes)
+    else:
+        recorder = Follower(config, run.skips, run_dir, processes, state)
     if saved is not None:
         log(f"continuing from {saved.path.name} ({run.kimg:.1f} kimg)")
         run.restore(saved)
@@ -95,14 +109,16 @@ def train(
             recorder.repair_snapshot(run.kimg)
             recorder.report_snapshot(run.kimg)
         try:
-            _train(run, recorder, config, stop)
+            _train(run, recorder, config, stop, processes)
         except NonFiniteError as error:
             raise NonFiniteError(f"training stopped at step {run.steps} ({run.kimg:.1f} kimg): {error}") from error
     return snapshot_path(run_dir, run.kimg)
 
 
-def _train(run: "_Run", recorder: Recorder, config: TrainingConfig, stop: StopRequest) -> None:
-    progress = ProgressLine("training", "img")
+def _train(
+    run: "_Run", recorder: Recorder | Follower, config: TrainingConfig, stop: StopRequest, processes: Processes
+) -> None:
+    progress = ProgressLine("training", "img") if processes.is_main else _say_nothing
     total_images = round(config.total_kimg * 1000)
     while run.images_seen < total_images:
         _step(run, recorder, config)
@@ -112,22 +128,31 @@ def _train(run: "_Run", recorder: Recorder, config: TrainingConfig, stop: StopRe
             run.next_tick += config.kimg_per_tick * 1000
             recorder.tick(run.kimg, is_last=done)
         run.steps += 1
+        stopped_by = _agreed(stop, processes)
         if at_snapshot := done or recorder.snapshot_is_due:
             recorder.snapshot(run.kimg, lambda: run.state_dict(recorder, at_snapshot=True))
-            if stop.signal_number is None:
+            if stopped_by is None:
                 recorder.report_snapshot(run.kimg)
-        if stop.signal_number is not None:
+                stopped_by = _agreed(stop, processes)
+        if stopped_by is not None:
             if not at_snapshot:
                 recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
             recorder.wait()
-            raise TrainingStopped(stop.signal_number, run.kimg, recorder.run_dir)
+            raise TrainingStopped(stopped_by, run.kimg, recorder.run_dir)
 
 
-def _step(run: "_Run", recorder: Recorder, config: TrainingConfig) -> None:
+def _agreed(stop: StopRequest, processes: Processes) -> int | None:
+    """The signal that asks this process, or any other, to stop: all do at the same step."""
+    own = stop.signal_number
+    return (own or signal.SIGTERM) if processes.any(own is not None) else None
+
+
+def _step(run: "_Run", recorder: Recorder | Follower, config: TrainingConfig) -> None:
     """One step of each network, of the average and of the augmentation."""
     recorder.add(run.update_generator.step())
     result = run.update_discriminator.step(run.fakes.draw_images)
     recorder.add(result.report)
+    run.fakes.share_average()
     decay = ema_decay(result.num_images, run.images_seen, config.ema_kimg, config.ema_rampup)
     update_ema(run.networks.G_ema, run.networks.G, decay)
     run.images_seen += result.num_images
@@ -158,7 +183,8 @@ class _Run:
         return self.images_seen / 1000
 
     def state_dict(self, recorder: Recorder, at_snapshot: bool) -> dict:
-        """All of it but the networks. at_snapshot: its grid and callbacks are due when the run goes on."""
+        """All of it but the networks, the same in all processes but for the recorder's. at_snapshot: its grid and
+        callbacks are due when the run goes on."""
         return {
             "at_snapshot": at_snapshot,
             "fingerprint": self.fingerprint,
@@ -197,21 +223,29 @@ def _make_run(
     make_update: MakeDiscriminatorUpdate,
     log: Callable[[str], None],
     saved: TrainingState | None,
+    division: Division,
 ) -> _Run:
+    processes = division.processes
     networks = make_networks(config, device)
+    for part in (networks.G, networks.augment_pipe):
+        set_dealer(part, division.dealer)
     if config.resume is not None and saved is None:
         take_over(networks, config.resume, log)
     augment = networks.augment_pipe if config.augment.mode != "noaug" else _no_augmentation
-    fakes = FakeSampler(networks.G, torch.from_numpy(dataset.labels), config.loss.style_mixing_prob, device)
-    reals = RealBatches(config, dataset, device, 0 if saved is None else saved.tree["reals"])
-    for_G, for_D, skips = _choose_execution(config, device, terms, log)
+    fakes = FakeSampler(networks.G, torch.from_numpy(dataset.labels), config.loss.style_mixing_prob, device, division)
+    reals = RealBatches(config, dataset, device, 0 if saved is None else saved.tree["reals"], processes)
+    for_G, for_D, skips = choose_execution(config, device, terms, log, division)
     update_generator = GeneratorUpdate(
         networks.G, networks.D, augment, fakes, config.batch_size, config.loss, config.optimizer, terms, for_G
     )
     if make_update is plain_update:  # one of another kind owns its step, and runs as it is
         make_update = functools.partial(plain_update, execution=for_D)
+    elif division.parts > 1:
+        raise UserError("this discriminator update knows only whole batches: leave --gpus and --batch-gpu out")
     update_discriminator = make_update(networks.D, augment, reals, config)
-    ada = AdaController(networks.augment_pipe.p, config.augment) if config.augment.mode == "ada" else None
+    ada = None
+    if config.augment.mode == "ada":
+        ada = AdaController(networks.augment_pipe.p, config.augment, processes)
     return _Run(
         networks, reals, fakes, update_generator, update_discriminator, ada, skips, device, dataset.fingerprint(),
         next_tick=config.kimg_per_tick * 1000,
@@ -226,27 +260,22 @@ def _check_same_data(dataset: ImageDataset, saved: TrainingState | None, run_dir
         )
 
 
-def _choose_execution(
-    config: TrainingConfig, device: torch.device, terms: Sequence[GeneratorTerm], log: Callable[[str], None]
-) -> tuple[Execution, Execution, SkippingSteps | None]:
-    """The one place that decides how the phases of G and of D run, and who counts the steps that were left out.
+def _check_same_run(
+    config: TrainingConfig, dataset: ImageDataset, saved: TrainingState | None, processes: Processes
+) -> None:
+    """Raises UserError where the processes would train different runs, each without knowing."""
+    if processes.world_size == 1:
+        return
+    position = 0 if saved is None else saved.tree["images_seen"]
+    if not processes.agree([dataset.fingerprint(), position, config.to_dict()]):
+        raise UserError(
+            "the processes of this run differ in images, settings, or the training state they go on from: start all "
+            "with the same command line, and give them the same --data and --outdir"
+        )
 
-    On a CPU: one operation after the other, looking for a NaN before every step. On CUDA the host never waits: the
-    device leaves such steps out and counts them, and each phase is a CUDA graph, unless the settings say otherwise. Not
-    so a generator with a term that does not say (`cuda_graph_safe = True` on its function) that it does the same work
-    at every call.
-    """
-    if device.type != "cuda":
-        return EAGER, EAGER, None
-    skips = SkippingSteps(TOLERATED_SKIPS.get(config.precision, 0))
-    if not config.cuda_graphs:
-        plain = Execution(run_eagerly, skips)
-        return plain, plain, skips
-    graphed = Execution(CudaGraphs(CudaBackend(device), log), skips)
-    unsafe = [term.name for term in terms if term.weight and not getattr(term.function, "cuda_graph_safe", False)]
-    if unsafe:
-        log(f"the generator runs without CUDA graphs: the term {', '.join(unsafe)} is not marked cuda_graph_safe")
-    return graphed._replace(run_phase=run_eagerly) if unsafe else graphed, graphed, skips
+
+def _say_nothing(*anything: object) -> None:
+    """The log and the progress of all processes but the main one."""
 
 
 def _no_augmentation(images: torch.Tensor) -> torch.Tensor:

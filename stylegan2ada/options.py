@@ -28,6 +28,7 @@ class RunOptions:
     gamma: float | None = None
     kimg: float | None = None
     batch: int | None = None
+    batch_gpu: int | None = None
     aug: str | None = None
     p: float | None = None
     target: float | None = None
@@ -78,6 +79,7 @@ def resolve_config(given: RunOptions, data: DataConfig, device: torch.device = C
         augment=_augment(options, transfer),
         total_kimg=_or(options.kimg, base.kimg),
         batch_size=_or(options.batch, base.batch),
+        micro_batch_size=options.batch_gpu,
         ema_kimg=_or(options.ema_kimg, base.ema_kimg),
         ema_rampup=None if transfer else base.ema_rampup,
         kimg_per_tick=options.tick,

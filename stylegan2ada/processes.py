@@ -7,6 +7,7 @@ gloo, so that a process which waits keeps no GPU busy.
 
 import contextlib
 import datetime
+import json
 import os
 import signal
 import socket
@@ -67,6 +68,11 @@ class Processes:
     def broadcast_text(self, text: str | None) -> str | None:
         """The main process' text, in all of them; what others give does not matter."""
         return text
+
+    def agree(self, facts: object) -> bool:
+        """Whether `facts`, as JSON, are the same in all processes."""
+        text = json.dumps(facts, sort_keys=True)
+        return not self.any(self.broadcast_text(text) != text)
 
 
 ALONE = Processes()

@@ -18,6 +18,7 @@ from .grids import COLUMNS, FakeGrid, real_grid
 from .images import save_grid
 from .networks import Networks
 from .optimizer_steps import SkippingSteps
+from .processes import ALONE, Processes
 from .run_folder import prune_snapshots, rewind, snapshot_path, write_options
 from .stats import RunningMeans, StatsWriter, TickClock, read_statistics, tick_text
 from .tensor_file import DamagedFile, read_tensors
@@ -52,10 +53,11 @@ class Recorder:
         on_snapshot: Sequence[OnSnapshot],
         log: Callable[[str], None],
         state: dict | None = None,
+        processes: Processes = ALONE,
     ):
         self._config, self._networks, self._skips, self.run_dir = config, networks, skips, run_dir
         self._on_snapshot, self._log = on_snapshot, log
-        self._means, self._files = RunningMeans(), BackgroundWriter()
+        self._means, self._files, self._processes = RunningMeans(processes), BackgroundWriter(), processes
         self._ticks = self._ticks_at_snapshot = 0
         kimg = elapsed_sec = 0.0
         if state is not None:
@@ -117,6 +119,7 @@ class Recorder:
     def snapshot(self, kimg: float, make_state: Callable[[], dict]) -> None:
         """Takes a copy of the networks and of the run's state and begins to write both."""
         self._ticks_at_snapshot = self._ticks
+        self._means.gather()
         write = functools.partial(
             _write_both, self.run_dir, self._networks.copies(), pack(make_state()), self._config, kimg
         )
@@ -125,15 +128,17 @@ class Recorder:
     def save_state(self, kimg: float, make_state: Callable[[], dict]) -> None:
         """The state alone, on disk when this returns."""
         path = state_path(self.run_dir, round(kimg * 1000))
+        self._means.gather()
         self._files.wait()
         write_state(path, self._networks.copies(), pack(make_state()), self._config, kimg)
 
     def wait(self) -> None:
         """Until all that was begun is on disk."""
         self._files.wait()
+        self._processes.barrier()
 
-    def report_snapshot(self, kimg: float) -> Path:
-        """The grid and the callbacks of the snapshot that was taken at `kimg`; returns its path.
+    def report_snapshot(self, kimg: float) -> None:
+        """The grid and the callbacks of the snapshot that was taken at `kimg`.
 
         The random state is left as it was: a run whose metrics draw numbers is the run without metrics.
         """
@@ -144,8 +149,8 @@ class Recorder:
             self._grid.save(self.run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", self._networks.G_ema)
             for callback in self._on_snapshot:
                 callback(SnapshotEvent(self._networks.G_ema, kimg, path, self.run_dir, self._log))
+        self._processes.barrier()
         self._clock.skip()
-        return path
 
     def repair_snapshot(self, kimg: float) -> None:
         """After a restart at a snapshot: writes its network file again if that is missing or damaged."""

@@ -36,8 +36,9 @@ def test_json_round_trip_of_every_field():
         LossConfig(0.5, 8, 1.0, 2, 0.1, 4, 0.5),
         OptimizerConfig(0.01, 0.5, 0.9, 1e-6),
         AugmentConfig("fixed", "bg", 0.25, 0.7, 100.0, 8),
-        total_kimg=3, batch_size=8, ema_kimg=1.5, ema_rampup=0.1, kimg_per_tick=0.5, snapshot_ticks=2, seed=5,
-        num_workers=0, resume="net.safetensors", cudnn_benchmark=False, allow_tf32=True, precision="fp16",
+        total_kimg=3, batch_size=8, micro_batch_size=4, ema_kimg=1.5, ema_rampup=0.1, kimg_per_tick=0.5,
+        snapshot_ticks=2, keep_snapshots=3, seed=5, num_workers=0,
+        resume="net.safetensors", cudnn_benchmark=False, allow_tf32=True, precision="fp16",
         kernels="fused", cuda_graphs=False, notes=("a", "b"),
         extensions={"clinical_term": {"gamma": 0.5}},
     )  # fmt: skip

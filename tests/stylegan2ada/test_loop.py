@@ -13,7 +13,7 @@ import safetensors.numpy
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stylegan2ada import load, loop
+from stylegan2ada import execution_choice, load, loop
 from stylegan2ada.config import (
     AugmentConfig,
     DataConfig,
@@ -359,11 +359,12 @@ class TestExecution:
 
     @pytest.fixture
     def choose(self, dataset, monkeypatch):
-        monkeypatch.setattr(loop, "CudaBackend", lambda device: None)
+        monkeypatch.setattr(execution_choice, "CudaBackend", lambda device: None)
         self.lines = []
 
         def choose(device="cuda", terms=(), **changes):
-            return loop._choose_execution(settings(dataset, **changes), torch.device(device), terms, self.lines.append)
+            config = settings(dataset, **changes)
+            return execution_choice.choose_execution(config, torch.device(device), terms, self.lines.append)
 
         return choose
 
@@ -408,7 +409,7 @@ class TestSkippedSteps:
     def run(self, dataset, folder, monkeypatch, bad_calls, tolerated) -> Path:
         skips = SkippingSteps(tolerated)
         execution = Execution(optimizer_step=skips)
-        monkeypatch.setattr(loop, "_choose_execution", lambda *inputs: (execution, execution, skips))
+        monkeypatch.setattr(loop, "choose_execution", lambda *inputs: (execution, execution, skips))
         calls = itertools.count()
 
         def now_and_then(images, labels):
