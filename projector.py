@@ -137,7 +137,8 @@ def choose_features(classifier: str | None, vgg: str | None, device: torch.devic
     if classifier and vgg:
         raise UserError("give either --classifier or --vgg, not both")
     if classifier:
-        return perceptual_features(load_classifier(classifier, device)), "the features of a SpineClassifier"
+        features = perceptual_features(load_classifier(classifier, device))
+        return features, "the features of a SpineClassifier and by pixels"
     if vgg:
         return load_vgg16(vgg, device), "the features of VGG16 (LPIPS)"
     return pixel_pyramid, "their pixels at several scales (no --classifier given)"

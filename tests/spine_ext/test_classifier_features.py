@@ -5,7 +5,7 @@ import torch
 
 from spine_ext.classifier import SpineClassifier
 from spine_ext.classifier_features import perceptual_features
-from stylegan2ada.perceptual import distance
+from stylegan2ada.perceptual import distance, pixel_pyramid
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,20 @@ def test_distance_grows_with_the_difference(features):
 
 
 def test_every_depth_counts(features):
-    """Five depths of unit vectors; of random images each differs, and none by more than opposite directions could."""
-    found = features(torch.rand(2, 1, 32, 32) * 2 - 1)
-    assert found.square().sum(dim=1).tolist() == pytest.approx([5, 5], abs=0.1)
+    """Five depths of unit vectors; of random images each differs. Behind them the pixels."""
+    images = torch.rand(2, 1, 32, 32) * 2 - 1
     sizes = (64 * 16 * 16, 256 * 8 * 8, 512 * 4 * 4, 1024 * 2 * 2, 1024)
-    assert found.shape == (2, sum(sizes))
-    for part in found.split(sizes, dim=1):
+    *depths, pixels = features(images).split((*sizes, 32 * 32 + 16 * 16 + 8 * 8), dim=1)
+    for part in depths:
+        assert part.square().sum(dim=1).tolist() == pytest.approx([1, 1], abs=0.02)
         assert distance(part[:1], part[1:]) > 1e-3
+    torch.testing.assert_close(pixels, 16**0.5 * pixel_pyramid(images))
+
+
+def test_brightness_counts(features):
+    """It hardly does in the maps, whose channels are normalised."""
+    image = torch.rand(1, 1, 32, 32) - 0.5
+    assert distance(features(image + 0.5), features(image)) > 16 * 0.5**2 * 0.99
 
 
 def test_gradients_reach_the_image_and_no_weight(features):
