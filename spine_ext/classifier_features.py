@@ -16,7 +16,7 @@ _PIXEL_WEIGHT = 16.0
 
 
 def perceptual_features(classifier: SpineClassifier) -> Features:
-    """float (N,C,H,W) in [-1, 1] to (N,D), differentiable: pixels, and what LPIPS takes from VGG16, of the classifier."""
+    """float (N,C,H,W) in [-1, 1] to (N,D), differentiable: the maps, as LPIPS takes them of VGG16, and pixels."""
 
     def features(images: torch.Tensor) -> torch.Tensor:
         x, maps = classifier.preprocess(images), []
