@@ -23,10 +23,17 @@ from stylegan2ada.augment import AUGMENT_PIPES, make_augment_pipe
 from stylegan2ada.checkpoint import Snapshot, load, make_discriminator, make_generator, read_snapshot
 from stylegan2ada.cli import Command
 from stylegan2ada.config import AugmentConfig, DataConfig, NetworkConfig, TrainingConfig
+from stylegan2ada.images import to_uint8
 from stylegan2ada.legacy.arguments import discriminator_arguments, generator_arguments
 from stylegan2ada.legacy.writer import save_official
 
+from .peer_step import check_checkout
+
 BATCH = 4
+HEADINGS = f"""\
+Largest differences; of images of 8 bits, how many values differ; of tensors, how many differ after a round trip
+{"":22}{"ours in theirs":^33}{"theirs in ours":^33}{"round trips":^39}
+{"":22}{2 * f"{'images':>12}{'8 bits':>8}{'logits':>13}"}{"theirs":>13}{"both":>13}{"ours":>13}"""
 SMALL = {"channel_base": 1024, "channel_max": 64, "z_dim": 32, "w_dim": 32}
 CONFIGS = {
     "cond 32 px grey": TrainingConfig(
@@ -46,11 +53,11 @@ CONFIGS = {
 @click.option("--worker", type=click.Path(path_type=Path), hidden=True)
 def main(peer: Path, worker: Path | None) -> None:
     """Network pickles beside the official code in the folder PEER."""
+    check_checkout(str(peer))
     if worker is not None:
         run_peer(peer, worker)
         return
-    print(f"{'':22} {'ours in theirs':>24} {'theirs in ours':>24}   tensors that differ, of all, after")
-    print(f"{'':22} {'images':>12}{'logits':>12} {'images':>12}{'logits':>12}   theirs   theirs and ours   ours alone")
+    print(HEADINGS)
     for name, config in CONFIGS.items():
         with tempfile.TemporaryDirectory() as folder:
             print(f"{name:22} {compare(config, peer, Path(folder))}", flush=True)
@@ -71,17 +78,22 @@ def compare(config: TrainingConfig, peer: Path, folder: Path) -> str:
     command = [sys.executable, "-m", "benchmarks.official_pickles", "--peer", str(peer), "--worker", str(folder)]
     subprocess.run(command, check=True)
     peer_results = np.load(folder / "results.npz")
-    differences = []
+    cells = []
     for origin, snapshot in {"ours": ours, "theirs": load(folder / "theirs.pkl")}.items():
-        found = {
-            "images": snapshot.generator(z, c, noise_mode="const"), "logits": snapshot.discriminator(images, c)
-        }  # fmt: skip
-        differences += [np.abs(value.numpy() - peer_results[f"{origin}/{what}"]).max() for what, value in found.items()]
+        found = snapshot.generator(z, c, noise_mode="const"), snapshot.discriminator(images, c)
+        expected = (torch.from_numpy(peer_results[f"{origin}/{what}"]) for what in ("images", "logits"))
+        (image, their_image), (logits, their_logits) = zip(found, expected, strict=True)
+        pixels = (to_uint8(image) != to_uint8(their_image)).sum().item()
+        cells += [f"{difference(image, their_image):12.1e}{pixels:8}{difference(logits, their_logits):13.1e}"]
     save_official(folder / "theirs-ours.pkl", load(folder / "theirs.pkl"))
     save_official(folder / "ours-ours.pkl", load(folder / "ours.pkl"))
     trips = [("ours", "ours-again"), ("theirs", "theirs-ours"), ("ours", "ours-ours")]
     counts = [count_different(folder / f"{before}.pkl", folder / f"{after}.pkl") for before, after in trips]
-    return " ".join(f"{value:12.1e}" for value in differences) + "   " + "   ".join(counts)
+    return "".join(cells) + "".join(f"{count:>13}" for count in counts)
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return (ours - theirs).abs().max().item()
 
 
 def count_different(before: Path, after: Path) -> str:
