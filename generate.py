@@ -17,7 +17,7 @@ from stylegan2ada.cli_values import class_label, parse_classes, parse_numbers, p
 from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.devices import DEVICES, choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
-from stylegan2ada.files import write_bytes
+from stylegan2ada.files import check_writable, write_bytes
 from stylegan2ada.images import png_bytes
 from stylegan2ada.progress import ProgressLine
 from stylegan2ada.projected_w import load_projected_w
@@ -135,6 +135,8 @@ def check(request: Request) -> None:
         raise UserError("--trunc-sweep makes one picture: give --grid FILE.png, and neither --outdir nor --trunc")
     if request.grid and not request.grid.lower().endswith(".png"):
         raise UserError(f"--grid {request.grid}: the picture is a PNG file, choose a name that ends in .png")
+    if request.grid:
+        check_writable(Path(request.grid).parent, "--grid")
     if outdir and not is_zip(outdir) and Path(outdir).exists() and not Path(outdir).is_dir():
         raise UserError(f"--outdir {outdir} is a file: choose a folder, or a name that ends in .zip")
     if request.file_format == "dicom" and (outdir is None or is_zip(outdir)):

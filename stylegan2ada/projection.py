@@ -99,7 +99,9 @@ def project(
     settings: ProjectionSettings,
     on_step: OnStep | None = None,
 ) -> Projection:
-    """Searches the latent of `target`, float (1,C,H,W) in [-1, 1] on G's device; the same seed gives the same result.
+    """Searches the latent of `target`, float (1,C,H,W) in [-1, 1] on G's device.
+
+    The same seed draws the same numbers on every device; on a CPU it gives the same result to the last bit.
 
     Args:
         class_index: where the search starts; the class that the mean of W is taken of.

@@ -166,6 +166,7 @@ class TestGrid:
         [
             ([], ["nothing to write", "--grid"]),
             (["--grid", "g.jpg"], ["g.jpg", "ends in .png"]),
+            (["--grid", "unconditional.safetensors/g.png"], ["--grid", "cannot be written"]),
             (["--trunc-sweep", "0,1"], ["nothing to write"]),
             (["--trunc-sweep", "0,x", "--grid", "g.png"], ["--trunc-sweep 0,x", "'x' is no number"]),
             (["--trunc-sweep", "0,nan", "--grid", "g.png"], ["--trunc-sweep", "nan is not a finite number"]),

@@ -41,7 +41,7 @@ def target_of(G: Generator, seed: int, class_index: int | None) -> torch.Tensor:
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_finds_an_image_of_the_network(conditional, space):
     target = target_of(conditional, 3, 1)
-    found = project(conditional, target, pixel_pyramid, 1, ProjectionSettings(400, space, num_samples=500))
+    found = project(conditional, target, pixel_pyramid, 1, ProjectionSettings(250, space, num_samples=500))
     assert found.distance < found.start_distance / 100
     contrast = float((target - target.mean()).square().mean().sqrt())
     assert float((found.image - target).square().mean().sqrt()) < 0.1 * contrast
