@@ -43,7 +43,7 @@ def is_remote(path_or_url: object) -> bool:
 def fetch(preset_or_url: str, notify: Notify = _say) -> Path:
     """The file in the cache, fetched if it is not there.
 
-    No hashes of official files are published. So the SHA-256 of what came is told and recorded beside the file, and a
+    No hashes of official files are known here. So the SHA-256 of what came is told and recorded beside the file, and a
     file that does not have the recorded one any more is refused.
 
     Raises:
