@@ -14,6 +14,7 @@ from spine_ext.training_run import execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
 from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
+from stylegan2ada.division import divide
 from stylegan2ada.errors import NonFiniteError, ProcessLostError, UserError
 from stylegan2ada.files import default_cache_dir
 from stylegan2ada.launch import is_launched, launch
@@ -54,7 +55,8 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--cfg", type=click.Choice(CONFIGURATIONS), help="Base configuration.  [auto]")
 @click.option("--gamma", type=float, help="Weight of R1 regularisation.  [by configuration]")
 @click.option("--kimg", type=float, help="Thousands of images to train for.  [by configuration]")
-@click.option("--batch", type=int, help="Images per step.  [by configuration]")
+@click.option("--batch", type=int, help="Images per step, of all processes together.  [by configuration]")
+@click.option("--batch-gpu", type=int, metavar="N", help="Images that a process computes at a time.  [all of its own]")
 @click.option("--channel-base", type=int, help="Feature maps times resolution.  [by configuration]")
 @click.option("--channel-max", type=int, help="Most feature maps of a layer.  [512; phantom 64]")
 @click.option("--latent", type=int, help="Size of z and w.  [512; phantom 128]")
@@ -112,6 +114,7 @@ def main(
     gamma: float | None,
     kimg: float | None,
     batch: int | None,
+    batch_gpu: int | None,
     channel_base: int | None,
     channel_max: int | None,
     latent: int | None,
@@ -152,8 +155,8 @@ def main(
     request = RunRequest(
         options=RunOptions(
             cfg=cfg, gpus=gpus, snap=snap, keep=keep, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch,
-            aug=aug, p=p, target=target, augpipe=augpipe, resume=resume, freezed=freezed, fp32=fp32,
-            precision=precision, kernels=kernels, cuda_graphs=cuda_graphs, nobench=nobench,
+            batch_gpu=batch_gpu, aug=aug, p=p, target=target, augpipe=augpipe, resume=resume, freezed=freezed,
+            fp32=fp32, precision=precision, kernels=kernels, cuda_graphs=cuda_graphs, nobench=nobench,
             allow_tf32=allow_tf32, workers=workers, channel_base=channel_base, channel_max=channel_max,
             latent=latent, ema_kimg=ema_kimg, lr=lr, pl_weight=pl_weight, style_mixing=style_mixing,
         ),
@@ -168,6 +171,7 @@ def main(
             request = request.for_processes(processes.world_size)
             place = Workplace(outdir, cache_dir or default_cache_dir(), processes.device)
             plan = choose_plan(request, place, processes)
+            divide(plan.config, processes)  # refused now, before any work
             if dry_run:
                 click.echo(json.dumps(plan.describe(), indent=2))
                 return

@@ -14,8 +14,8 @@ from .run_request import RunRequest, Workplace, newest_run, read_request
 
 # What may change: how far, how often, how fast. Nothing of it decides what the network sees or learns at a step.
 CHANGEABLE = (
-    "total_kimg", "kimg_per_tick", "snapshot_ticks", "keep_snapshots", "num_workers", "kernels", "cuda_graphs",
-    "cudnn_benchmark",
+    "total_kimg", "kimg_per_tick", "snapshot_ticks", "keep_snapshots", "micro_batch_size", "num_workers", "kernels",
+    "cuda_graphs", "cudnn_benchmark",
 )  # fmt: skip
 # Judged by other means: the images by their fingerprint, when they are opened; notes follow from them. The run has a
 # copy of its classifier.

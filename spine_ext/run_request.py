@@ -86,9 +86,15 @@ def read_request(run_dir: Path) -> RunRequest:
 
 
 def newest_run(outdir: Path, request: RunRequest) -> Path | None:
-    """The newest run folder in `outdir` that was started with the same options."""
-    wanted = request.with_absolute_paths()
+    """The newest run folder in `outdir` that was started with the same options, on however many processes."""
+    wanted = _anywhere(request)
     for folder in sorted(outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*"), reverse=True):
-        if (folder / FILE_NAME).exists() and read_request(folder) == wanted:
+        if (folder / FILE_NAME).exists() and _anywhere(read_request(folder)) == wanted:
             return folder
     return None
+
+
+def _anywhere(request: RunRequest) -> RunRequest:
+    """Of the same run, whatever the folder and the number of processes it is started in."""
+    request = request.with_absolute_paths()
+    return dataclasses.replace(request, options=dataclasses.replace(request.options, gpus=None))
