@@ -9,9 +9,11 @@ import contextlib
 import datetime
 import json
 import os
+import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,6 +23,7 @@ from .devices import choose_device
 from .errors import ProcessLostError, UserError
 
 STORE_VARIABLE = "SPINEGAN_STORE"  # a file in which processes of one machine meet; set by launch.py
+MEETING_POLL_SEC = 0.05
 MEETING_TIMEOUT = datetime.timedelta(minutes=15)
 TIMEOUT = datetime.timedelta(hours=24)  # others wait while one process evaluates a snapshot; death shows at once
 LOOPBACKS = ("lo", "lo0")
@@ -230,7 +233,34 @@ def _meet(rank: int, world_size: int) -> dist.Store:
         place = f"MASTER_ADDR={os.environ['MASTER_ADDR']}, MASTER_PORT={os.environ['MASTER_PORT']}"
         first_line = str(error).splitlines()[0]
         raise UserError(f"the processes of this run do not meet at {place}: {first_line}") from error
-    return store
+    return dist.PrefixStore(_agree_on_name(store, rank, world_size), store)
+
+
+def _agree_on_name(store: dist.Store, rank: int, world_size: int) -> str:
+    """A name for this meeting that all processes know and no earlier one had.
+
+    When torchrun starts a run again, its store still holds the addresses of the processes before, and a process that
+    reads those waits for the dead. So each says hello by a name nobody had before, process 0 answers to every hello
+    it finds, also to old ones, and goes on when each of its answers was confirmed, which only the living do.
+    """
+    if rank > 0:
+        own = secrets.token_hex(8)
+        store.set(f"hello/{rank}", own)
+        name = store.get(f"answer/{own}").decode()
+        store.set(f"confirmed/{own}/{name}", "")
+        return name
+    name, deadline = secrets.token_hex(8), time.monotonic() + MEETING_TIMEOUT.total_seconds()
+    missing = set(range(1, world_size))
+    while missing:
+        if time.monotonic() > deadline:
+            raise UserError(f"only {world_size - len(missing)} of {world_size} processes of this run have started")
+        for other in [other for other in missing if store.check([f"hello/{other}"])]:
+            theirs = store.get(f"hello/{other}").decode()
+            store.set(f"answer/{theirs}", name)
+            if store.check([f"confirmed/{theirs}/{name}"]):
+                missing.remove(other)
+        time.sleep(MEETING_POLL_SEC)
+    return name
 
 
 def _end_with_the_launcher() -> None:
