@@ -45,7 +45,7 @@ class Geometry:
         changed = (of_batch != identity(len(of_batch), 3, of_batch.device)).any(2).any(1)
 
         def transform(some: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-            return warp(some, inverse, taps, kernels, of_batch[changed] if images.device.type == "cpu" else None)
+            return warp(some, inverse, taps, kernels, of_batch)
 
         return where_changed(draws.own(changed), transform, images, draws.own(of_batch))
 
