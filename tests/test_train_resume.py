@@ -25,6 +25,9 @@ TINY = (
 ).split()
 
 
+KILLS = int(os.environ.get("KILLS", "6"))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -197,15 +200,15 @@ class TestProcesses:
 
     def test_kill_9_at_random_moments(self, with_classifier, repository_dir, tmp_path):
         """The whole command with clinical term and metrics, killed wherever it happens to be, until it is through."""
-        self.run(command(with_classifier, tmp_path / "whole", 0.48), repository_dir)
+        self.run(command(with_classifier, tmp_path / "whole", 0.32), repository_dir)
         moments, kills = random.Random(1), 0
         while True:
             process = subprocess.Popen(
-                command(with_classifier, tmp_path / "killed", 0.48), cwd=repository_dir, env=self.environment,
+                command(with_classifier, tmp_path / "killed", 0.32), cwd=repository_dir, env=self.environment,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             try:
-                process.wait(moments.uniform(6, 16) if kills < 8 else None)
+                process.wait(moments.uniform(3, 9) if kills < KILLS else None)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -217,7 +220,7 @@ class TestProcesses:
         killed, whole = only_run(tmp_path / "killed"), only_run(tmp_path / "whole")
         assert differing(killed, whole) == []
         assert (killed / "results.json").read_text() == (whole / "results.json").read_text()
-        print(f"{kills} kills, 0 differences")
+        print(f"train.py: {kills} kills, 0 differences")
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
     def test_preempted(self, with_classifier, repository_dir, tmp_path, number):

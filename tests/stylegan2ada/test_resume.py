@@ -35,6 +35,7 @@ from stylegan2ada.training_state import KEPT_STATES, state_files
 from stylegan2ada.updates import GeneratorTerm
 
 CPU = torch.device("cpu")
+KILLS = int(os.environ.get("KILLS", "6"))
 SIDE = 16
 
 
@@ -370,8 +371,8 @@ train(settings(dataset, total_kimg=float(sys.argv[3])), dataset, Path(sys.argv[2
 
 @pytest.mark.slow
 def test_kill_9_at_random_moments(dataset, tmp_path, repository_dir):
-    """Twelve kills at moments from start-up to writing a snapshot: the run ends as the one nobody touched."""
-    kimg, kills = 1.2, 0
+    """At moments from start-up to writing a snapshot: the run ends as the one nobody touched."""
+    kimg, kills = 0.6, 0
     random_moments = random.Random(0)
 
     def command(folder: Path) -> list[str]:
@@ -379,9 +380,9 @@ def test_kill_9_at_random_moments(dataset, tmp_path, repository_dir):
         return [sys.executable, "-c", KILLED, str(dataset.path), str(folder), str(kimg), str(repository_dir)]
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    while kills < 12:
+    while kills < KILLS:
         process = subprocess.Popen(command(tmp_path / "run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random_moments.uniform(2.5, 6.5))
+        time.sleep(random_moments.uniform(2, 5))
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         if process.returncode == 0:
@@ -389,3 +390,4 @@ def test_kill_9_at_random_moments(dataset, tmp_path, repository_dir):
     subprocess.run(command(tmp_path / "run"), check=True, capture_output=True)
     assert kills >= 3
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    print(f"the loop: {kills} kills, 0 differences")
