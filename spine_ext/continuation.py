@@ -9,14 +9,16 @@ from stylegan2ada.config import TrainingConfig, config_from_dict
 from stylegan2ada.errors import UserError
 from stylegan2ada.processes import ALONE, Processes
 
-from .run_plan import RunPlan, plan_run
+from .run_plan import RunPlan, phantom_of, plan_run
 from .run_request import RunRequest, Workplace, newest_run, read_request
 
-# What may change: how far, how often, how fast. Nothing of it decides what the network sees or learns at a step.
-CHANGEABLE = (
-    "total_kimg", "kimg_per_tick", "snapshot_ticks", "keep_snapshots", "micro_batch_size", "num_workers", "kernels",
-    "cuda_graphs", "cudnn_benchmark",
-)  # fmt: skip
+# What may change, and by which option: how far, how often, how fast. Nothing of it decides what the network sees or
+# learns at a step.
+CHANGEABLE = {
+    "total_kimg": "kimg", "kimg_per_tick": "tick", "snapshot_ticks": "snap", "keep_snapshots": "keep",
+    "micro_batch_size": "batch_gpu", "num_workers": "workers", "kernels": "kernels", "cuda_graphs": "cuda_graphs",
+    "cudnn_benchmark": "nobench",
+}  # fmt: skip
 # Judged by other means: the images by their fingerprint, when they are opened; notes follow from them. The run has a
 # copy of its classifier.
 NOT_COMPARED = ("data.path", "data.num_images", "notes", "resume", "extensions.clinical_term.classifier")
@@ -64,7 +66,7 @@ def plan_continuation(run_dir: Path, given: RunRequest, place: Workplace) -> Run
     plan = plan_run(request, place, reads_source=False)
     ignored = NOT_COMPARED if given.options.precision or given.options.fp32 else (*NOT_COMPARED, "precision")
     changes = _changes(config, plan.config, ignored)
-    if plan.phantom != plan_run(earlier, place, reads_source=False).phantom:
+    if plan.phantom != phantom_of(earlier):
         changes.append("the number of phantoms would be another")
     if changes:
         more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
@@ -72,8 +74,10 @@ def plan_continuation(run_dir: Path, given: RunRequest, place: Workplace) -> Run
             f"--resume={run_dir} goes on with the run as it was: {'; '.join(changes[:3])}{more}. Leave such options "
             "out, or start a new run from its last network-snapshot-*.safetensors"
         )
-    changeable = {name: getattr(plan.config, name) for name in CHANGEABLE}
-    return dataclasses.replace(plan, config=dataclasses.replace(config, **changeable), run_dir=run_dir)
+    # What is not said now stays as it was last: command_line.json does not know what was said when going on before
+    said = [name for name, option in CHANGEABLE.items() if getattr(given.options, option) is not None]
+    changed = {name: getattr(plan.config, name) for name in said}
+    return dataclasses.replace(plan, config=dataclasses.replace(config, **changed), run_dir=run_dir)
 
 
 def _read_options(run_dir: Path) -> TrainingConfig:

@@ -57,10 +57,9 @@ def plan_run(request: RunRequest, place: Workplace, reads_source: bool = True) -
     conditional = paper is not None if request.cond is None else request.cond
     gamma = _gamma_clinical(request, paper, conditional)
     _check_use_of_labels(request, conditional)
-    phantom = None
-    if request.data is None:
+    phantom = phantom_of(request)
+    if phantom is not None:
         check_writable(place.cache_dir, "--cache-dir")
-        phantom = _phantom(request, paper)
         data = phantom.data_config(phantom_paths(place.cache_dir, phantom).train_zip)
         data = data if conditional else dataclasses.replace(data, num_classes=0, class_names=())
         data = dataclasses.replace(data, subset=request.subset, mirror=bool(request.mirror))
@@ -119,7 +118,11 @@ def _check_use_of_labels(request: RunRequest, conditional: bool) -> None:
             raise UserError(f"{option} {value} needs labels: add --cond=1, with a dataset that has labels")
 
 
-def _phantom(request: RunRequest, paper: PaperRun | None) -> PhantomSize:
+def phantom_of(request: RunRequest) -> PhantomSize | None:
+    """The built-in data set that is asked for; None: there is --data."""
+    if request.data is not None:
+        return None
+    paper = PAPER_RUNS.get(request.options.cfg or "")
     given = {"train": request.phantom_train, "test": request.phantom_test}
     given |= {"labels": None if paper is None else paper.labels}
     return PhantomSize(**{name: value for name, value in given.items() if value is not None})

@@ -15,7 +15,7 @@ from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
 from stylegan2ada.processes import ALONE, Processes
 from stylegan2ada.progress import ProgressLine
-from stylegan2ada.run_folder import RunLog, locked, run_folder
+from stylegan2ada.run_folder import RunLog, locked, run_folder, write_options
 from stylegan2ada.updates import GeneratorTerm
 
 from .classifier import SpineClassifier, load_classifier, save_classifier
@@ -58,6 +58,7 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log, processes: Processes 
     with _folder(plan, dataset, config) as run_dir, locked(run_dir):
         log(f"run folder: {run_dir}")
         if plan.run_dir is None:
+            write_options(run_dir, config)  # first, since a folder with a request is one to go on with
             write_request(run_dir, plan.request)
         if classifier is not None and not (run_dir / CLASSIFIER).exists():
             save_classifier(classifier, run_dir / CLASSIFIER)

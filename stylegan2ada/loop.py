@@ -89,6 +89,7 @@ def train(
     log = RunLog(run_dir) if processes.is_main else _say_nothing
     saved = latest_state(run_dir, log) if continues else None
     _check_same_data(dataset, saved, run_dir)
+    _check_not_past(config, saved, run_dir)
     _check_same_run(config, dataset, saved, processes)
     torch.manual_seed(config.seed)
     _set_backend_flags(config, device)
@@ -258,6 +259,13 @@ def _check_same_data(dataset: ImageDataset, saved: TrainingState | None, run_dir
             f"--resume={run_dir}: {dataset.path} holds other images or labels than this run was trained on; give "
             "--data with the same data, or start a new run with --resume and one of its network-snapshot-*.safetensors"
         )
+
+
+def _check_not_past(config: TrainingConfig, saved: TrainingState | None, run_dir: Path) -> None:
+    """A run that stopped beyond its new end, and not at a snapshot, would have no last one."""
+    if saved is not None and not saved.tree["at_snapshot"] and saved.tree["images_seen"] >= config.total_kimg * 1000:
+        kimg = saved.tree["images_seen"] / 1000
+        raise UserError(f"--kimg {config.total_kimg:g}: the run in {run_dir} is at {kimg:g} kimg already; give more")
 
 
 def _check_same_run(

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 import train
+from stylegan2ada.stop_request import StopRequest
 from stylegan2ada.tensor_file import read_tensors
 from stylegan2ada.training_state import state_files
 from tests.toy_images import write_toy_zip
@@ -23,6 +24,7 @@ TINY = (
     "--cfg=stylegan2-ada --channel-base=64 --channel-max=4 --latent=4 --tick=0.016 --snap=2 --batch=4 --workers=0 "
     "--precision=fp32 --seed=5"
 ).split()
+STOPPED = property(lambda self: signal.SIGTERM, lambda *_: None)  # a StopRequest that has its signal from the start
 
 
 KILLS = int(os.environ.get("KILLS", "6"))
@@ -78,6 +80,42 @@ class TestContinuing:
     def test_options_that_are_repeated(self, data, finished):
         result = invoke("--resume", finished, *TINY, "--data", data / "toy.zip", outdir=finished.parent)
         assert result.exit_code == 0, result.output
+
+    def test_a_new_end_stays_when_it_is_stopped_once_more(self, data, tmp_path, monkeypatch):
+        """The line that says how to go on does not repeat what was said."""
+        assert invoke(*TINY, "--data", data / "toy.zip", "--kimg=0.032", outdir=tmp_path).exit_code == 0
+        monkeypatch.setattr(StopRequest, "signal_number", STOPPED, raising=False)
+        stopped = invoke("--resume", only_run(tmp_path), "--kimg=0.064", "--snap=1", outdir=tmp_path)
+        assert stopped.exit_code == 128 + signal.SIGTERM, stopped.output
+        monkeypatch.undo()
+        rest = invoke("--resume", only_run(tmp_path), outdir=tmp_path)
+        assert rest.exit_code == 0, rest.output
+        assert state_files(only_run(tmp_path))[0].name == "training-state-000000064.safetensors"
+        options = json.loads((only_run(tmp_path) / "training_options.json").read_text())
+        assert (options["total_kimg"], options["snapshot_ticks"]) == (0.064, 1)
+
+    def test_data_that_moved(self, data, tmp_path):
+        shutil.copy(data / "toy.zip", tmp_path / "before.zip")
+        started = invoke(*TINY, "--data", tmp_path / "before.zip", "--kimg=0.016", outdir=tmp_path / "runs")
+        assert started.exit_code == 0, started.output
+        (tmp_path / "before.zip").rename(tmp_path / "after.zip")
+        folder = only_run(tmp_path / "runs")
+        rest = invoke("--resume", folder, "--kimg=0.032", "--data", tmp_path / "after.zip", outdir=tmp_path / "runs")
+        assert rest.exit_code == 0, rest.output
+
+    def test_killed_before_the_first_step(self, data, finished, tmp_path, monkeypatch):
+        """While the images are read, say: --resume=auto then begins, in the same folder."""
+        command = [*TINY, "--data", data / "toy.zip", "--kimg=0.064", "--resume=auto"]
+
+        def killed(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("spine_ext.training_run.train", killed)
+        assert invoke(*command, outdir=tmp_path).exit_code == 130
+        monkeypatch.undo()
+        result = invoke(*command, outdir=tmp_path)
+        assert result.exit_code == 0, result.output
+        assert differing(only_run(tmp_path), finished) == []
 
     def test_auto_begins_and_goes_on(self, data, finished, tmp_path):
         """One command for a queue that may start it any number of times."""
@@ -161,6 +199,15 @@ class TestMistakes:
             parts=("training_options.json cannot be read",),
             spoil=lambda folder: (folder / "training_options.json").write_text('{"data": '),
         )
+
+    def test_an_end_that_is_behind(self, refused, data, tmp_path, monkeypatch):
+        """Stopped between two snapshots, it would have none at its end."""
+        monkeypatch.setattr(StopRequest, "signal_number", STOPPED, raising=False)
+
+        def stop_once(folder: Path) -> None:
+            assert invoke("--resume", folder, "--kimg=0.1", outdir=tmp_path).exit_code == 128 + signal.SIGTERM
+
+        refused("--kimg=0.05", parts=("--kimg 0.05", "is at 0.068 kimg already"), spoil=stop_once)
 
     def test_keep_0(self, refused):
         refused("--keep=0", parts=("--keep must be at least 1",))
