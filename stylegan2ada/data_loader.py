@@ -101,7 +101,7 @@ def _batches_from_workers(
         batch_size=None,  # the sampler yields whole batches of indices
         sampler=_IndexBatches(sampler, batch_size),
         num_workers=num_workers,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_leave_signals_to_parent,
         generator=torch.Generator(),  # the loader draws a number at its start: not out of the global state
     )
     for batch in loader:
@@ -166,6 +166,8 @@ class _BatchReader(torch.utils.data.Dataset):
         return torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels))
 
 
-def _leave_interrupts_to_parent(_worker: int) -> None:
-    """On Ctrl-C the parent ends its workers; without this each would print a traceback of its own."""
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C, and the SIGTERM of a cluster, reach all processes of a job. The parent ends its workers when it has saved
+    the run; without this they would be gone before, which is an error in the parent's next batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -2,6 +2,8 @@
 
 import itertools
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +95,22 @@ def test_close_ends_the_workers(dataset):
     next(batches)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
+    batches.close()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_workers_outlive_the_signals_that_stop_the_run(dataset):
+    """A cluster sends SIGTERM to every process of a job; the run still needs its batches until it is saved."""
+    batches = endless_batches(dataset, batch_size=2, seed=0, num_workers=2, memory_limit_bytes=0)
+    for _ in range(2):  # one of each
+        next(batches)
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGINT)
+    for _ in range(20):
+        next(batches)
+    assert all(worker.is_alive() for worker in workers)
     batches.close()
     assert not any(worker.is_alive() for worker in workers)
 
