@@ -166,7 +166,8 @@ def _handed_on(workers: list[_Worker]) -> Iterator[list[int]]:
             worker.send(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, hand_on) for number in numbers}
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # under nohup, not SIGHUP
+    before = {number: signal.signal(number, hand_on) for number in heeded}
     try:
         yield requests
     finally:

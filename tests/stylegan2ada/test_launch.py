@@ -110,6 +110,16 @@ time.sleep(60)
         assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["saved"] * 2
         assert capfd.readouterr().err == ""
 
+    @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+    def test_what_is_ignored_here_is_ignored_there(self):
+        """nohup train.py --gpus=4 goes on when the terminal is closed."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            self.send(signal.SIGHUP)
+            assert run("sys.exit(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN or time.sleep(1))") == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
     def test_processes_that_know_nothing_of_it_end(self, capfd):
         self.send(signal.SIGTERM)
         assert run("time.sleep(60)") == 128 + signal.SIGTERM
