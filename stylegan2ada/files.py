@@ -41,7 +41,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink()
         yield temporary
         temporary.chmod(mode)
-        with open(temporary, "rb") as written:
+        with open(temporary, "r+b") as written:  # Windows syncs only what is open for writing
             os.fsync(written.fileno())
         os.replace(temporary, final)
     finally:

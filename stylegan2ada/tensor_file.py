@@ -25,7 +25,7 @@ class DamagedFile(UserError):
 
 
 def write_tensors(path: str | os.PathLike, tensors: dict[str, torch.Tensor], header: dict) -> None:
-    """Writes tensors of the CPU and a JSON header, atomically.
+    """Writes tensors of the CPU and a JSON header, atomically; raises OSError where that fails.
 
     By NumPy: work of torch in a second thread would start a second pool of OpenMP threads, and from then on none of the
     first would wait actively for the next piece of work, which makes training up to twice as slow.
@@ -33,7 +33,10 @@ def write_tensors(path: str | os.PathLike, tensors: dict[str, torch.Tensor], hea
     arrays = {name: np.asarray(tensor.numpy(), order="C") for name, tensor in tensors.items()}
     header = header | {CHECKSUM: _checksum(arrays, header)}
     with atomic_path(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, metadata={HEADER_KEY: json.dumps(header)})
+        try:
+            safetensors.numpy.save_file(arrays, temporary, metadata={HEADER_KEY: json.dumps(header)})
+        except safetensors.SafetensorError as error:  # a full disk is no kind of its own there
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_header(path: str | os.PathLike) -> dict:
