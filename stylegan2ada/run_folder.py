@@ -1,6 +1,7 @@
 """The folder of one training run: its name, its log and its options."""
 
 import contextlib
+import errno
 import json
 import re
 import shutil
@@ -30,17 +31,20 @@ def create_run_folder(outdir: str | Path, description: str) -> Path:
     outdir = Path(outdir)
     try:
         outdir.mkdir(parents=True, exist_ok=True)
-        taken = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
-        folder = outdir / f"{max(taken, default=-1) + 1:05d}-{description}"
-        folder.mkdir()
+        while True:
+            taken = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5,})-", path.name))]
+            folder = outdir / f"{max(taken, default=-1) + 1:05d}-{description}"
+            with contextlib.suppress(FileExistsError):  # another run has just taken the number
+                folder.mkdir()
+                return folder
     except OSError as error:
         raise UserError(f"--outdir {outdir} cannot be written: {error}") from error
-    return folder
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Inside, no other process trains in the folder; the lock ends with the process, however that ends.
+    """Inside, no other process trains in the folder; the lock ends with the process, however that ends. File systems
+    without locks, as some of clusters are, have none.
 
     Raises:
         UserError: another one does.
@@ -55,6 +59,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{folder}: another process is training in this folder; stop it first") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+                raise
         yield
 
 
@@ -72,8 +79,11 @@ def prune_snapshots(folder: Path, keep: int) -> None:
 def rewind(folder: Path, ticks: int, kimg: float) -> None:
     """Cuts statistics and metrics back to where a run stood after `ticks` ticks: what comes next is written again.
 
-    The metrics of a snapshot taken at that very point are measured again, too, since they may be missing.
+    The metrics of a snapshot taken at that very point are measured again, too, since they may be missing. What a killed
+    process had begun to write is removed.
     """
+    for unfinished in folder.glob(".*.tmp"):
+        unfinished.unlink(missing_ok=True)
     _keep_lines(folder / "stats.jsonl", lambda line: line.get("Progress/tick", 0) <= ticks)
     for path in folder.glob("metric-*.jsonl"):
         _keep_lines(path, lambda line: line.get("kimg", -1) < kimg)
