@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows has no such lock
         yield
         return
-    with open(folder / ".lock", "w") as file:
+    with open(folder / ".lock", "a") as file:  # "w" would empty what a link in somebody's folder leads to
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -94,7 +94,7 @@ def _keep_lines(path: Path, is_kept: Callable[[dict], bool]) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError, AttributeError, TypeError):  # cut off, or not a line of a run
             if is_kept(json.loads(line)):
                 kept.append(line + "\n")

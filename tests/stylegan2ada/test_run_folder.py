@@ -37,6 +37,14 @@ class TestLock:
         with locked(tmp_path):
             pass
 
+    def test_a_link_in_a_folder_from_others_empties_nothing(self, tmp_path):
+        (tmp_path / "mine").write_text("mine")
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "theirs" / ".lock").symlink_to(tmp_path / "mine")
+        with locked(tmp_path / "theirs"):
+            pass
+        assert (tmp_path / "mine").read_text() == "mine"
+
     def test_another_error_is_one(self, tmp_path, monkeypatch):
         fcntl = pytest.importorskip("fcntl")
         monkeypatch.setattr(fcntl, "flock", _raise(OSError(errno.EIO, "Input/output error")))
@@ -49,7 +57,7 @@ def test_rewind_removes_what_a_killed_process_had_begun_to_write(tmp_path):
     (tmp_path / ".training-state-000000032.safetensors.0a1b2c3d.tmp").write_bytes(b"half")
     (tmp_path / "training-state-000000016.safetensors").write_bytes(b"whole")
     lines = [json.dumps({"Progress/tick": tick}) for tick in (1, 2, 3)]
-    (tmp_path / "stats.jsonl").write_text("\n".join(lines) + '\n{"Progress/ti')
+    (tmp_path / "stats.jsonl").write_bytes("\n".join(lines).encode() + b'\n\xff\x00\n{"Progress/ti')
     rewind(tmp_path, ticks=2, kimg=0.016)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stats.jsonl", "training-state-000000016.safetensors"]
     assert (tmp_path / "stats.jsonl").read_text().splitlines() == lines[:2]
