@@ -84,7 +84,7 @@ def main(
     snapshot = load(network, place)
     G = snapshot.generator
     pixels, remarks = read_target(target, G.img_resolution, G.img_channels)
-    features, compared_by = choose_features(classifier, vgg, place)
+    features, compared_by = choose_features(classifier, vgg, G.img_resolution, place)
     for line in (*(f"This network was trained on: {note}." for note in snapshot.config.notes), *remarks):
         click.echo(line)
     click.echo(f"Images are compared by {compared_by}.")
@@ -132,7 +132,9 @@ class Search:
             self.video.append(ws.cpu())
 
 
-def choose_features(classifier: str | None, vgg: str | None, device: torch.device) -> tuple[Features, str]:
+def choose_features(
+    classifier: str | None, vgg: str | None, side_px: int, device: torch.device
+) -> tuple[Features, str]:
     """What images are compared by, and its name."""
     if classifier and vgg:
         raise UserError("give either --classifier or --vgg, not both")
@@ -140,7 +142,7 @@ def choose_features(classifier: str | None, vgg: str | None, device: torch.devic
         features = perceptual_features(load_classifier(classifier, device))
         return features, "the features of a SpineClassifier and by pixels"
     if vgg:
-        return load_vgg16(vgg, device), "the features of VGG16 (LPIPS)"
+        return load_vgg16(vgg, device, side_px), "the features of VGG16 (LPIPS)"
     return pixel_pyramid, "their pixels at several scales (no --classifier given)"
 
 

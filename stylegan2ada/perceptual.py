@@ -51,11 +51,11 @@ def normalised_maps(maps: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat(parts, dim=1)
 
 
-def load_vgg16(path: str | os.PathLike, device: torch.device) -> Features:
-    """LPIPS features of the official `vgg16.pt`, a TorchScript file.
+def load_vgg16(path: str | os.PathLike, device: torch.device, side_px: int = 64) -> Features:
+    """LPIPS features of the official `vgg16.pt`, a TorchScript file, for images of `side_px`.
 
-    TorchScript is a program: it runs in torch's interpreter, which has no access to Python, but it comes from
-    somebody else. So the file is opened only where a user names it, and never fetched.
+    TorchScript is a program: it runs in torch's interpreter, which has no access to Python but can write files, and it
+    comes from somebody else. So the file is opened only where a user names it, and never fetched.
 
     Raises:
         UserError: the file is missing, no TorchScript, or another network.
@@ -66,12 +66,13 @@ def load_vgg16(path: str | os.PathLike, device: torch.device) -> Features:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # newer torch has other formats, this file has not
             network = torch.jit.load(path, map_location=device).eval()
-        found = _vgg_features(network, torch.zeros(1, 3, 64, 64, device=device))
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        found = _vgg_features(network, torch.zeros(1, 3, side_px, side_px, device=device, requires_grad=True))
+    except (RuntimeError, torch.jit.Error, ValueError, TypeError, AttributeError) as error:
         message = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise UserError(f"--vgg {path} is not the official vgg16.pt: {message}; fetch {VGG16_URL}") from error
-    if not isinstance(found, torch.Tensor) or found.ndim != 2:
-        raise UserError(f"--vgg {path} is not the official vgg16.pt: it gives no (N, D) features; fetch {VGG16_URL}")
+    if not isinstance(found, torch.Tensor) or found.ndim != 2 or not found.requires_grad:
+        message = "it gives no (N, D) features with gradients"
+        raise UserError(f"--vgg {path} is not the official vgg16.pt: {message}; fetch {VGG16_URL}")
     return lambda images: _vgg_features(network, images)
 
 

@@ -4,10 +4,13 @@ Where noise maps were fitted too, they stand beside it under the names of the ge
 """
 
 import io
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,11 @@ from .files import atomic_path
 from .generator import Generator
 
 KEY = "w"
-_MAX_BYTES = 2**30
+_MAX_BYTES = 2**30  # of all arrays together
+_READING_ERRORS = (
+    OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,  # NumPy tokenizes headers that it cannot parse
+)  # fmt: skip
 
 
 def save_projected_w(path: str | os.PathLike, ws: torch.Tensor, noise_maps: Mapping[str, torch.Tensor]) -> None:
@@ -34,7 +41,8 @@ def load_projected_w(path: str | os.PathLike, G: Generator) -> torch.Tensor:
     Raises:
         UserError: the file is missing, damaged, or of another network.
     """
-    arrays = _read_arrays(Path(path))
+    buffers = {name: buffer for name, buffer in G.named_buffers() if name.endswith("noise_const")}
+    arrays = _read_arrays(Path(path), {KEY, *buffers})
     ws = arrays.pop(KEY, None)
     layers, width = G.num_ws, G.w_dim
     if ws is None or ws.ndim != 3 or not len(ws) or ws.shape[1:] != (layers, width):
@@ -43,33 +51,35 @@ def load_projected_w(path: str | os.PathLike, G: Generator) -> torch.Tensor:
             f"--projected-w {path}: array {KEY!r} must have shape (N, {layers}, {width}) for this network, but there "
             f"is {found}; give the network that the image was projected with"
         )
-    buffers = dict(G.named_buffers())
     for name, array in arrays.items():
-        if name.endswith("noise_const") and name in buffers:
-            if array.shape != buffers[name].shape:
-                raise UserError(f"--projected-w {path}: {name} has shape {array.shape}, it is of another network")
-            buffers[name].copy_(_finite(array, path))
+        if array.shape != buffers[name].shape:
+            raise UserError(f"--projected-w {path}: {name} has shape {array.shape}, it is of another network")
+        buffers[name].copy_(_finite(array, path))
     return _finite(ws, path)
 
 
 def _finite(array: np.ndarray, path: str | os.PathLike) -> torch.Tensor:
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
+    with np.errstate(over="ignore"):  # becomes Inf
+        values = array.astype(np.float32) if array.dtype.kind == "f" else None
+    if values is None or not np.isfinite(values).all():
         raise UserError(f"--projected-w {path} holds values that are no finite numbers: project the image again")
-    return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(values)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Nothing is unpickled, and no array is read that is larger than any network's."""
+def _read_arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of the wanted names that there are. Nothing is unpickled, nor read that is larger than any network's."""
     if not path.is_file():
         raise UserError(f"--projected-w {path}: there is no such file; projector.py writes projected_w.npz")
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > _MAX_BYTES:
-                    raise UserError(f"--projected-w {path}: {member.filename} is too large to be of a network")
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            members = {name: member for name, member in members.items() if name in wanted}
+            if sum(member.file_size for member in members.values()) > _MAX_BYTES:
+                raise UserError(f"--projected-w {path}: its arrays are too large to be of a network")
+            for name, member in members.items():
                 data = io.BytesIO(archive.read(member))
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(data, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+                arrays[name] = np.lib.format.read_array(data, allow_pickle=False)
+    except _READING_ERRORS as error:
         raise UserError(f"--projected-w {path} is damaged or no .npz file: {error}") from error
     return arrays

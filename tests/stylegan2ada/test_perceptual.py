@@ -52,6 +52,15 @@ class StandIn(torch.nn.Module):
         return images.mean(dim=[2, 3])
 
 
+class Other(torch.nn.Module):
+    """Takes other images than those of the search, and tells no gradient."""
+
+    def forward(self, images: torch.Tensor, resize_images: bool = True, return_lpips: bool = False) -> torch.Tensor:
+        if images.shape[3] < 64:
+            raise RuntimeError("64 pixels are needed")
+        return images.mean(dim=[2, 3]).detach()
+
+
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Path:
     with warnings.catch_warnings():
@@ -74,6 +83,16 @@ class TestVgg16:
     def test_is_never_fetched(self, name):
         with pytest.raises(UserError, match=r"no such file; fetch https://nvlabs.*vgg16\.pt and give the path"):
             load_vgg16(name, CPU)
+
+    @pytest.mark.parametrize(("side_px", "message"), [(32, "64 pixels are needed"), (64, "with gradients")])
+    def test_other_programs(self, tmp_path, side_px, message):
+        """Found when they are opened, not in the middle of the search."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.jit.script(Other()).save(str(tmp_path / "other.pt"))
+        with pytest.raises(UserError, match=rf"other.pt is not the official vgg16.pt: .*{message}") as raised:
+            load_vgg16(tmp_path / "other.pt", CPU, side_px)
+        assert "\n" not in str(raised.value)
 
     def test_other_files(self, tmp_path):
         (tmp_path / "a.pt").write_bytes(b"rubbish")

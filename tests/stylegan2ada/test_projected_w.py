@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import random
 import zipfile
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class TestMistakes:
             ({"w": np.zeros((4, 16))}, r"shape \(4, 16\)"),
             ({"w": np.full((1, 4, 16), np.nan)}, "no finite numbers"),
             ({"w": np.full((1, 4, 16), "x")}, "no finite numbers"),
+            ({"w": np.full((1, 4, 16), 1e300)}, "no finite numbers"),  # in float32
             ({"w": np.zeros((1, 4, 16)), "synthesis.b8.conv0.noise_const": np.zeros((9, 9))}, "of another network"),
         ],
     )
@@ -89,11 +91,30 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "data",
-        [b"", b"PK", npy(np.zeros((1, 4, 16)))[:-1], npy(np.zeros(1)).replace(b"(1,)", b"(9999999999999,)")],
+        [b"", b"PK", npy(np.zeros((1, 4, 16)))[:-1], npy(np.zeros(1)).replace(b"(1,)", b"(9999999999999,)"),
+         npy(np.zeros((1, 4, 16))).replace(b"(1, 4, 16), }", b"(1, 4, 16)   "),
+         npy(np.zeros((1, 4, 16))).replace(b"(1, 4, 16)", b"(True,4,16)")],
     )
     def test_damaged_members(self, G, tmp_path, data):
         with pytest.raises(UserError, match="damaged"):
             load_projected_w(write_members(tmp_path / "w.npz", {"w.npy": data}), G)
+
+    @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_changed_bytes(self, G, tmp_path, compression):
+        """800 files: read or refused, no other error."""
+        dice, path, refused = random.Random(0), tmp_path / "w.npz", 0
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("w.npy", npy(np.random.RandomState(0).randn(1, 4, 16)))
+        data = path.read_bytes()
+        for _ in range(800):
+            changed = bytearray(data)
+            changed[dice.randrange(len(data))] = dice.randrange(256)
+            path.write_bytes(changed)
+            try:
+                load_projected_w(path, G)
+            except UserError as error:
+                refused += "w.npz" in str(error)
+        assert refused > 400
 
     def test_no_zip(self, G, tmp_path):
         (tmp_path / "w.npz").write_bytes(b"rubbish")
@@ -104,7 +125,16 @@ class TestMistakes:
 
     def test_members_that_unpack_to_gigabytes(self, G, tmp_path, monkeypatch):
         monkeypatch.setattr("stylegan2ada.projected_w._MAX_BYTES", 1000)
-        with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("w.npy", bytes(100_000))
-        with pytest.raises(UserError, match="too large to be of a network"):
-            load_projected_w(tmp_path / "w.npz", G)
+        noise = "synthesis.b8.conv0.noise_const.npy"
+        for sizes in ({"w.npy": 100_000}, {"w.npy": 600, noise: 600}):
+            with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, size in sizes.items():
+                    archive.writestr(name, bytes(size))
+            with pytest.raises(UserError, match="too large to be of a network"):
+                load_projected_w(tmp_path / "w.npz", G)
+
+    def test_members_of_other_names_are_not_unpacked(self, G, tmp_path, monkeypatch):
+        monkeypatch.setattr("stylegan2ada.projected_w._MAX_BYTES", 1000)
+        ws = np.ones((1, 4, 16), np.float32)
+        write_members(tmp_path / "w.npz", {"w.npy": npy(ws), **{f"{i}.npy": bytes(2000) for i in range(5)}})
+        assert load_projected_w(tmp_path / "w.npz", G).tolist() == ws.tolist()
