@@ -18,6 +18,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from stylegan2ada.config import is_one_line
+
 MANUFACTURER = "SpineGAN"
 MODEL = "Generative adversarial network"
 WARNING = "SYNTHETIC image, not clinical data, not for diagnosis."
@@ -102,8 +104,10 @@ def _describe_image(dataset: Dataset, series: SyntheticSeries, instance_number: 
     dataset.InstanceNumber = instance_number
     dataset.ImageType = ["DERIVED", "SECONDARY", "SYNTHETIC"]
     dataset.PatientOrientation = ""
-    dataset.ImageComments = " ".join([WARNING, about, *series.notices])[:_LONGEST_COMMENT]
-    dataset.DerivationDescription = f"SYNTHETIC: drawn by a {MODEL.lower()}. {series.origin}"[:_LONGEST_DERIVATION]
+    dataset.ImageComments = _text(" ".join([WARNING, about, *series.notices]), _LONGEST_COMMENT)
+    dataset.DerivationDescription = _text(
+        f"SYNTHETIC: drawn by a {MODEL.lower()}. {series.origin}", _LONGEST_DERIVATION
+    )
     dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "00"
 
 
@@ -120,6 +124,11 @@ def _store_pixels(dataset: Dataset, pixels: np.ndarray) -> None:
     data = np.ascontiguousarray(pixels.transpose(1, 2, 0)).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OB"
+
+
+def _text(words: str, longest: int) -> str:
+    """What a value may hold: no control characters, which file names may have, an escape least of all."""
+    return "".join(character if is_one_line(character) else "?" for character in words)[:longest]
 
 
 def _date_and_time(moment: datetime.datetime) -> tuple[str, str]:

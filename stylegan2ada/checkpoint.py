@@ -1,5 +1,6 @@
 """Snapshots: one safetensors file with the networks, and as JSON in its header the settings that rebuild them."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from .config import TrainingConfig, config_from_dict
 from .discriminator import Discriminator
 from .errors import UserError
 from .generator import Generator, channels_at, resolutions_up_to
-from .legacy.fetch import fetch, is_remote
+from .legacy.fetch import PRESET_URLS, fetch, is_remote
 from .legacy.reader import read_pickle
 from .tensor_file import DamagedFile, read_tensors, write_tensors
 
@@ -127,23 +128,37 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapsho
 def read_snapshot(path: str | os.PathLike) -> tuple[TrainingConfig, float, dict[str, torch.Tensor]]:
     """The config, kimg and tensors (`part/name`) of what `load` reads, checked but not built into networks."""
     path = fetch(str(path)) if is_remote(path) else Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give one network-snapshot-*.safetensors in it")
-    if path.suffix == ".pkl":
+    _check_readable(path)
+    if path.suffix.lower() in (".pkl", ".pickle"):
         return read_pickle(path)
-    if not path.is_file():
-        raise UserError(f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run")
     try:
         header, tensors = read_tensors(path)
         if header.get("format") not in READABLE_FORMATS:
             raise UserError(f"{path} is not a snapshot of this project: give a network-snapshot-*.safetensors")
-        return _read_config(header, path), float(header["kimg"]), {
+        if not 0 <= (kimg := float(header["kimg"])) < math.inf:
+            raise ValueError(f"kimg is {kimg}")
+        return _read_config(header, path), kimg, {
             name: tensor for name, tensor in tensors.items() if name.split("/")[0] in PARTS
         }
     except DamagedFile as error:
         raise UserError(f"{error}; take another snapshot of the run") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged or no snapshot: {error}; take another snapshot of the run") from error
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give one network-snapshot-*.safetensors in it")
+        if not path.is_file():
+            raise UserError(
+                f"there is no network file {path}: give a network-snapshot-*.safetensors of a training run, "
+                f"an official .pkl, a URL or one of {', '.join(PRESET_URLS)}"
+            )
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _read_config(header: dict, path: Path) -> TrainingConfig:

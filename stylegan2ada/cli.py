@@ -25,6 +25,10 @@ class Command(click.Command):
             raise _OneLineError(_one_line(error.format_message())) from None
         except UserError as error:
             raise _OneLineError(_one_line(str(error))) from None
+        except PermissionError as error:  # even to ask whether a file exists takes a permission
+            if error.filename is None:
+                raise
+            raise _OneLineError(_one_line(f"{error.filename} cannot be used: {error.strerror}")) from None
 
 
 def _one_line(message: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import types
 import typing
+import unicodedata
 from dataclasses import dataclass, field
 
 from .errors import UserError
@@ -12,6 +13,7 @@ AUGMENT_MODES = ("noaug", "ada", "fixed")
 ARCHITECTURES = ("orig", "skip", "resnet")
 PRECISIONS = ("fp32", "bf16", "fp16")
 KERNEL_CHOICES = ("auto", "fused", "reference")
+MAX_NAME_LENGTH = 256
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class DataConfig:
         )
         _require(self.num_images > 0, f"{self.path} holds no images")
         _require(self.num_classes >= 0, f"{self.path} has {self.num_classes} classes; 0 or more are possible")
+        count = len(self.class_names)
+        _require(count in (0, self.num_classes), f"{self.path} has {count} class names for {self.num_classes} classes")
+        _require(
+            all(is_one_line(name) and len(name) <= MAX_NAME_LENGTH for name in self.class_names),
+            f"{self.path} has class names with control characters, or of more than {MAX_NAME_LENGTH} characters",
+        )
         side = self.resolution_px
         _require(side >= 4 and not side & (side - 1), f"images have {side} pixels a side; a power of two is needed")
 
@@ -149,6 +157,7 @@ class TrainingConfig:
     extensions: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _require(all(is_one_line(note) for note in self.notes), "a note on the run has control characters in it")
         _require(self.batch_size >= 1, f"--batch must be at least 1, got {self.batch_size}")
         _require(
             self.micro_batch_size is None or self.micro_batch_size >= 1,
@@ -225,6 +234,11 @@ def _is_a(value: object, expected: type) -> bool:
     if typing.get_origin(expected) is tuple:
         return type(value) is tuple and all(type(item) is expected.__args__[0] for item in value)
     return type(value) is expected or (expected is float and type(value) is int)
+
+
+def is_one_line(text: str) -> bool:
+    """Whether `text`, maybe a stranger's, can be printed: no line breaks, terminal codes, halves of surrogate pairs."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -75,7 +75,8 @@ class _explained:
 
     def __exit__(self, kind: type | None, error: BaseException | None, _traceback: object) -> None:
         if isinstance(
-            error, OSError | safetensors.SafetensorError | KeyError | TypeError | ValueError | RecursionError
+            error,  # AttributeError: a type of numbers that NumPy does not have
+            OSError | safetensors.SafetensorError | AttributeError | KeyError | TypeError | ValueError | RecursionError,
         ):
             raise DamagedFile(f"{self._path} is damaged or no snapshot: {error}") from error
 

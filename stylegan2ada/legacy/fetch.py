@@ -77,7 +77,8 @@ def cached_path(preset_or_url: str) -> Path:
     name = "".join(character if character.isalnum() or character in "._-" else "_" for character in name)[-80:]
     name = name if name.endswith(SUFFIXES) else f"{name}.pkl"
     if preset_or_url not in PRESET_URLS:
-        name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
+        digest = hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
+        name = f"{digest[:12]}-{name}"
     return default_cache_dir() / "networks" / name
 
 
@@ -127,7 +128,7 @@ def _download(url: str, destination: Path) -> str:
             raise OSError(f"it has {expected / 1e9:.1f} GB, more than any network")
         progress = ProgressLine(f"fetching {destination.name}", "MB")
         with atomic_path(destination) as temporary, open(temporary, "wb") as file:
-            while chunk := response.read(_CHUNK_BYTES):
+            while chunk := response.read1(_CHUNK_BYTES):  # what is there: `read` would wait for all
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from .vocabulary import PersistentObject, vocabulary_of
 
 CLASSES = {"G_ema": "Generator", "G": "Generator", "D": "Discriminator", "augment_pipe": "AugmentPipe"}
 OWN_KEY = "spinegan"  # where `writer` keeps the settings that official snapshots have no place for
-NOTE = "from an official snapshot, which tells the networks' settings but not those of their training"
-OTHER_PIPE_NOTE = "its augmentation pipe is none of ours and was left out"
+# Scripts print "This network was trained on: {note}."
+NOTE = "unknown data: an official snapshot tells the networks' settings, but not those of their training"
+OTHER_PIPE_NOTE = "images augmented in a way that is none of ours: the augmentation pipe was left out"
 GENERATOR_POSITIONS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 DISCRIMINATOR_POSITIONS = ("c_dim", "img_resolution", "img_channels")
 MAX_SETTINGS_LENGTH = 1_000_000
@@ -179,6 +181,8 @@ def _own_settings(text: object) -> tuple[TrainingConfig | None, float]:
         if type(text) is not str or len(text) > MAX_SETTINGS_LENGTH:
             raise ValueError("no text of a usual length")
         stored = json.loads(text)
-        return config_from_dict(stored["config"]), float(stored["kimg"])
+        if not 0 <= (kimg := float(stored["kimg"])) < math.inf:
+            raise ValueError(f"kimg is {kimg}")
+        return config_from_dict(stored["config"]), kimg
     except (UserError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"is damaged, or written by another version: its {OWN_KEY} settings, {error}") from error

@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,16 @@ def noise(channels: int = 1, side: int = 32) -> np.ndarray:
 
 def export(pixels: np.ndarray, number: int = 3, series: SyntheticSeries = SERIES) -> pydicom.Dataset:
     return pydicom.dcmread(io.BytesIO(dicom_bytes(series, pixels, number, "Class 1 (Fraktur, älter). Seed 5.")))
+
+
+def test_control_characters_do_not_reach_the_file():
+    """They come from file names; an escape in a text is an error of the standard, and pydicom warns."""
+    series = SyntheticSeries("Made with network a\x1b[2J\n\udcff.safetensors.", ["x\x00y"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = export(noise(), series=series)
+        assert dataset.DerivationDescription.endswith("Made with network a?[2J??.safetensors.")
+        assert dataset.ImageComments.endswith("x?y")
 
 
 class TestModules:

@@ -1,6 +1,7 @@
 """Snapshots: exact round trips, and one clear line for every file that is none of ours."""
 
 import concurrent.futures
+import errno
 import functools
 import json
 import os
@@ -50,6 +51,10 @@ def modules(config: TrainingConfig = CONFIG, seed: int = 0) -> dict[str, torch.n
     found["G_ema"].mapping.w_avg.normal_()
     found["augment_pipe"].p.fill_(0.37)
     return found
+
+
+def refuse(path: object, *_: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @pytest.fixture
@@ -125,6 +130,36 @@ class TestFailure:
         with pytest.raises(UserError, match="there is no network file") as error:
             load(tmp_path / "none.safetensors")
         assert_one_line(error, tmp_path / "none.safetensors")
+        assert "an official .pkl, a URL or one of ffhq256, " in str(error.value)
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pkl"])
+    def test_no_permission(self, snapshot, monkeypatch, suffix):
+        """Of the file, or of the folder that it is in: then even to ask whether it exists fails."""
+        path = snapshot.rename(snapshot.with_suffix(suffix))
+        for name in ("builtins.open", "pathlib.Path.is_dir"):
+            with monkeypatch.context() as patch:
+                patch.setattr(name, refuse)
+                with pytest.raises(UserError, match="cannot be read: Permission denied") as error:
+                    load(path)
+            assert_one_line(error, path)
+
+    def test_a_name_that_no_file_can_have(self):
+        with pytest.raises(UserError, match="cannot be read: File name too long"):
+            load("n" * 5000)
+
+    @pytest.mark.parametrize("kimg", [float("nan"), float("inf"), -1, "many"])
+    def test_kimg(self, snapshot, kimg):
+        rewrite(snapshot, lambda header: header.update(kimg=kimg))
+        with pytest.raises(UserError, match="damaged or no snapshot") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
+
+    def test_numbers_that_numpy_does_not_have(self, snapshot):
+        header = b'{"G/x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}'
+        snapshot.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+        with pytest.raises(UserError, match=r"damaged or no snapshot|not a snapshot") as error:
+            load(snapshot)
+        assert_one_line(error, snapshot)
 
     def test_a_folder(self, tmp_path):
         with pytest.raises(UserError) as error:
@@ -228,7 +263,7 @@ class TestFailure:
             {"network": {"z_dim": 10**12}},
             {"network": {"mapping_layers": 10**9}},
             {"network": {"channel_base": 2**40, "channel_max": 2**30}},
-            {"data": {"num_classes": 10**12}},
+            {"data": {"num_classes": 10**12, "class_names": []}},
             {"data": {"resolution_px": 2**30}, "network": {"channel_base": 2**30}},
         ],
         ids=lambda settings: str(settings)[:40],

@@ -48,6 +48,11 @@ def test_json_round_trip_of_every_field():
     assert config_from_dict(through_json(original.to_dict())) == original
 
 
+def test_names_and_notes_in_any_language():
+    names = ("Wirbelkörper", "骨折", "שבר", "a\u00a0b")
+    assert config(data=DataConfig("set.zip", 64, 1, 5, 4, names), notes=names).notes == names
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         config().seed = 3
@@ -80,6 +85,12 @@ def test_settings_cannot_be_changed():
         (lambda: DataConfig("set.zip", 64, 2, 5), "images have 2 channels"),
         (lambda: DataConfig("set.zip", 64, 1, 0), "set.zip holds no images"),
         (lambda: DataConfig("set.zip", 48, 1, 5), "48 pixels a side; a power of two"),
+        (lambda: DataConfig("set.zip", 64, 1, 5, 3, ("a", "b")), "set.zip has 2 class names for 3 classes"),
+        (lambda: DataConfig("set.zip", 64, 1, 5, 0, ("a",)), "set.zip has 1 class names for 0 classes"),
+        (lambda: DataConfig("set.zip", 64, 1, 5, 1, ("a\x1b[2J",)), "class names with control characters"),
+        (lambda: DataConfig("set.zip", 64, 1, 5, 1, ("\ud800",)), "class names with control characters"),
+        (lambda: DataConfig("set.zip", 64, 1, 5, 1, ("a" * 257,)), "of more than 256 characters"),
+        (lambda: config(notes=("one\ntwo",)), "a note on the run has control characters"),
     ],
 )
 def test_impossible_settings_raise(make, message):

@@ -1,10 +1,12 @@
 """Networks by URL: fetched once and whole, kept, checked; one line where that fails."""
 
+import contextlib
 import functools
 import hashlib
 import http.server
 import io
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
             self.end_headers()
+        elif self.path == "/drops.pkl":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the other side hangs up
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.02)
         elif self.path in ("/short.pkl", "/large.pkl", "/unsized.pkl"):
             self.send_response(200)
             if self.path != "/unsized.pkl":
@@ -133,6 +142,13 @@ class TestFailure:
     def test_too_large_without_saying_so(self, server, cache, monkeypatch):
         monkeypatch.setattr(fetching, "MAX_BYTES", 50)
         assert_fails(f"{server.url}/unsized.pkl", cache, "more than any network")
+
+    def test_a_byte_now_and_then(self, server, cache, monkeypatch):
+        """Each comes within the time-out; all of them would take two seconds here."""
+        monkeypatch.setattr(fetching, "LIMIT_SEC", 0.1)
+        started = time.monotonic()
+        assert_fails(f"{server.url}/drops.pkl", cache, "within")
+        assert time.monotonic() - started < 1.5
 
     def test_too_slow(self, server, cache, monkeypatch):
         monkeypatch.setattr(fetching, "LIMIT_SEC", -1)

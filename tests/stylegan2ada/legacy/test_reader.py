@@ -235,6 +235,21 @@ def halved(value: Call) -> Call:
     return Call(value.name, (Call(storage.name, (data,)), *rest))
 
 
+@pytest.mark.parametrize("name", ["a.PKL", "a.pickle"])
+def test_other_suffixes_of_pickles(tmp_path, name):
+    save_official(tmp_path / name, snapshot())
+    assert load(tmp_path / name).kimg == 200.5
+
+
+@pytest.mark.parametrize("kimg", ["NaN", "Infinity", "-1"])
+def test_a_kimg_that_is_none(tmp_path, kimg):
+    def change(content: dict) -> None:
+        content["spinegan"] = content["spinegan"].replace('"kimg": 200.5', f'"kimg": {kimg}')
+
+    with pytest.raises(UserError, match="is damaged, or written by another version"):
+        load(write_changed(tmp_path / "network.pkl", change))
+
+
 def test_an_unknown_name_of_a_file(tmp_path):
     with pytest.raises(UserError, match=r"there is no network file .*gone\.pkl"):
         load(tmp_path / "gone.pkl")
