@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from spine_ext.burn_in import burn_in
 from spine_ext.dicom_export import SyntheticSeries, dicom_bytes
 from stylegan2ada.checkpoint import Snapshot, load
 from stylegan2ada.cli import Command
-from stylegan2ada.cli_values import class_label, parse_classes, parse_numbers, parse_seeds
+from stylegan2ada.cli_values import check_psi, class_label, parse_classes, parse_numbers, parse_seeds
 from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.devices import DEVICES, choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
@@ -123,8 +122,9 @@ def main(**options: object) -> None:
 def check(request: Request) -> None:
     """Before any work; whether a zip may be replaced is the dataset writer's affair."""
     outdir = request.outdir
-    if not math.isfinite(request.trunc):
-        raise UserError(f"--trunc {request.trunc} is not a finite number: choose one around 0 to 1")
+    check_psi(request.trunc)
+    for psi in parse_numbers(request.trunc_sweep, "--trunc-sweep") if request.trunc_sweep else ():
+        check_psi(psi, "--trunc-sweep")
     if (request.seeds is None) == (request.projected_w is None):
         raise UserError("give either --seeds, e.g. --seeds 0-15, or --projected-w FILE.npz")
     if request.projected_w and (request.wanted_classes or request.trunc != 1 or request.trunc_sweep):
@@ -135,6 +135,8 @@ def check(request: Request) -> None:
         raise UserError("--trunc-sweep makes one picture: give --grid FILE.png, and neither --outdir nor --trunc")
     if request.grid and not request.grid.lower().endswith(".png"):
         raise UserError(f"--grid {request.grid}: the picture is a PNG file, choose a name that ends in .png")
+    if request.grid and Path(request.grid).is_dir():
+        raise UserError(f"--grid {request.grid} is a folder: choose the name of a file")
     if request.grid:
         check_writable(Path(request.grid).parent, "--grid")
     if outdir and not is_zip(outdir) and Path(outdir).exists() and not Path(outdir).is_dir():

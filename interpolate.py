@@ -7,7 +7,7 @@ import click
 
 from stylegan2ada.checkpoint import load
 from stylegan2ada.cli import Command
-from stylegan2ada.cli_values import class_label, parse_classes, parse_seeds
+from stylegan2ada.cli_values import check_psi, class_label, parse_classes, parse_seeds
 from stylegan2ada.devices import DEVICES, choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import check_writable
@@ -60,8 +60,7 @@ def main(
       python interpolate.py --network network-snapshot-004200.safetensors --seeds 3 --class all --output classes.mp4
     """
     seed_list = parse_seeds(seeds)
-    if not math.isfinite(trunc):
-        raise UserError(f"--trunc {trunc} is not a finite number: choose one around 0 to 1")
+    check_psi(trunc)
     if not (math.isfinite(fps) and 1 <= fps <= 240):
         raise UserError(f"--fps {fps:g}: choose 1 to 240 frames per second")
     check_video(output, fps, "--output")

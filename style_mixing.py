@@ -1,6 +1,5 @@
 """Style mixing: a picture whose images have the shapes of their row's seed and the details of their column's."""
 
-import math
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ import numpy as np
 
 from stylegan2ada.checkpoint import load
 from stylegan2ada.cli import Command
-from stylegan2ada.cli_values import class_label, parse_classes, parse_layers, parse_seeds
+from stylegan2ada.cli_values import check_psi, class_label, parse_classes, parse_layers, parse_seeds
 from stylegan2ada.devices import DEVICES, choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import check_writable, write_bytes
@@ -53,8 +52,7 @@ def main(
       python style_mixing.py --network network-snapshot-004200.safetensors --rows 85,100,75 --cols 55,821 --outdir out
     """
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(cols, "--cols")
-    if not math.isfinite(trunc):
-        raise UserError(f"--trunc {trunc} is not a finite number: choose one around 0 to 1")
+    check_psi(trunc)
     check_writable(outdir, "--outdir")
     snapshot = load(network, choose_device(device))
     G = snapshot.generator

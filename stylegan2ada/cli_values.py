@@ -8,6 +8,7 @@ from .errors import UserError
 
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 10_000_000
+MAX_PSI = 1000.0  # far beyond, there is no image but overflows
 ALL_CLASSES = "all"
 
 
@@ -33,6 +34,12 @@ def parse_numbers(text: str, option: str) -> list[float]:
             raise UserError(f"{option} {text}: {part.strip()} is not a finite number; write for example 0,0.5,1")
         numbers.append(number)
     return numbers
+
+
+def check_psi(psi: float, option: str = "--trunc") -> None:
+    """Raises UserError for a truncation that gives no images."""
+    if not abs(psi) <= MAX_PSI:  # a NaN neither
+        raise UserError(f"{option} {psi:g} is no truncation that gives images: choose one around 0 to 1")
 
 
 def parse_classes(wanted: Sequence[str], num_classes: int, class_names: Sequence[str] | None) -> list[int]:

@@ -26,6 +26,8 @@ def check_video(path: str | os.PathLike, fps: float, option: str) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{option} {path}: choose a name that ends in .gif or .mp4")
+    if Path(path).is_dir():
+        raise UserError(f"{option} {path} is a folder: choose the name of a file")
     if suffix == ".mp4" and not mp4_is_available():
         raise UserError(f'{option} {path}: MP4 needs ffmpeg: pip install "spinegan[video]"; or choose a .gif')
     if suffix == ".gif" and fps > MAX_GIF_FPS:

@@ -170,6 +170,7 @@ class TestGrid:
             (["--trunc-sweep", "0,1"], ["nothing to write"]),
             (["--trunc-sweep", "0,x", "--grid", "g.png"], ["--trunc-sweep 0,x", "'x' is no number"]),
             (["--trunc-sweep", "0,nan", "--grid", "g.png"], ["--trunc-sweep", "nan is not a finite number"]),
+            (["--trunc-sweep", "0,1e300", "--grid", "g.png"], ["--trunc-sweep 1e+300", "around 0 to 1"]),
             (["--trunc-sweep", "0,1", "--grid", "g.png", "--trunc", "0.5"], ["--trunc-sweep", "neither"]),
             (["--grid", "missing/../g.png", "--seeds", "0-999999"], ["1,000,000 images of 16 px are too many"]),
         ],
@@ -306,7 +307,7 @@ class TestMistakes:
         assert_one_line(run(network, tmp_path / outdir), "nan.safetensors", "seed 0", "NaN")
         assert list(tmp_path.iterdir()) == [network]
 
-    @pytest.mark.parametrize("trunc", ["nan", "inf", "x"])
+    @pytest.mark.parametrize("trunc", ["nan", "inf", "x", "1e+300", "-1e+06"])
     def test_truncation(self, unconditional, tmp_path, trunc):
         assert_one_line(run(unconditional, tmp_path / "out", "--trunc", trunc), "--trunc", trunc)
 
@@ -318,6 +319,10 @@ class TestMistakes:
     def test_outdir_is_a_file(self, unconditional, tmp_path):
         (tmp_path / "out").write_text("")
         assert_one_line(run(unconditional, tmp_path / "out"), "is a file")
+
+    def test_grid_is_a_folder(self, unconditional, tmp_path):
+        (tmp_path / "g.png").mkdir()
+        assert_one_line(run(unconditional, None, "--grid", tmp_path / "g.png"), "--grid", "g.png is a folder")
 
     def test_outdir_below_a_file(self, unconditional, tmp_path):
         (tmp_path / "file").write_text("")

@@ -85,6 +85,11 @@ class TestCheck:
         with pytest.raises(UserError, match=f"--output {name}: choose a name that ends in .gif or .mp4"):
             check_video(name, 30, "--output")
 
+    def test_a_folder(self, tmp_path):
+        (tmp_path / "a.gif").mkdir()
+        with pytest.raises(UserError, match=r"--output .*a\.gif is a folder"):
+            check_video(tmp_path / "a.gif", 30, "--output")
+
     def test_mp4_without_the_package(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
         monkeypatch.setattr(video.importlib.util, "find_spec", lambda name: None)
