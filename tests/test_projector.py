@@ -55,7 +55,7 @@ def report_of(outdir: Path) -> dict:
 
 
 def test_finds_the_image_and_generate_makes_it_again(network, target, tmp_path):
-    result = run(network, target, tmp_path / "out", "--class", "Osteophytes", steps=200)
+    result = run(network, target, tmp_path / "out", "--class", "Osteophytes", steps=120)
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == OUTPUTS
     report = report_of(tmp_path / "out")
