@@ -6,19 +6,14 @@ import os
 from pathlib import Path
 
 from stylegan2ada.config import TrainingConfig, config_from_dict
+from stylegan2ada.devices import resolve_precision
 from stylegan2ada.errors import UserError
 from stylegan2ada.processes import ALONE, Processes
+from stylegan2ada.training_state import PATTERN
 
 from .run_plan import RunPlan, phantom_of, plan_run
-from .run_request import RunRequest, Workplace, newest_run, read_request
+from .run_request import CHANGEABLE, RunRequest, Workplace, newest_run, read_request
 
-# What may change, and by which option: how far, how often, how fast. Nothing of it decides what the network sees or
-# learns at a step.
-CHANGEABLE = {
-    "total_kimg": "kimg", "kimg_per_tick": "tick", "snapshot_ticks": "snap", "keep_snapshots": "keep",
-    "micro_batch_size": "batch_gpu", "num_workers": "workers", "kernels": "kernels", "cuda_graphs": "cuda_graphs",
-    "cudnn_benchmark": "nobench",
-}  # fmt: skip
 # Judged by other means: the images by their fingerprint, when they are opened; notes follow from them. The run has a
 # copy of its classifier.
 NOT_COMPARED = ("data.path", "data.num_images", "notes", "resume", "extensions.clinical_term.classifier")
@@ -35,17 +30,25 @@ OPTION_OF = {
 
 
 def choose_plan(request: RunRequest, place: Workplace, processes: Processes = ALONE) -> RunPlan:
-    """A new run, or one to go on with: --resume=RUN_DIR, or --resume=auto where there is a run of the same options.
+    """A new run, or one to go on with: --resume=RUN_DIR, or --resume=auto where there is a run of the same options
+    (but for those that a run may change).
 
     A process that a launcher has started anew after a failure goes on with what the one before it began.
     """
     resume = request.options.resume
     if resume is not None and Path(resume).is_dir():
         return plan_continuation(Path(resume), request, place)
+    if resume is not None and Path(resume).match(PATTERN):
+        raise UserError(
+            f"--resume={resume} is the state of a run: give its folder to go on with it, or one of its "
+            "network-snapshot-*.safetensors to start a new run"
+        )
+    is_restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if resume == "auto":
         request = request.without_resume()
-    if resume == "auto" or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
-        found = newest_run(place.outdir, request) if processes.is_main else None
+    if resume == "auto" or is_restarted:
+        of_this_launch = is_restarted and resume != "auto"
+        found = newest_run(place.outdir, request, of_this_launch) if processes.is_main else None
         run_dir = processes.broadcast_text(None if found is None else str(found))  # before the main one makes a folder
         if run_dir is not None:
             return plan_continuation(Path(run_dir), request, place)
@@ -74,6 +77,7 @@ def plan_continuation(run_dir: Path, given: RunRequest, place: Workplace) -> Run
             f"--resume={run_dir} goes on with the run as it was: {'; '.join(changes[:3])}{more}. Leave such options "
             "out, or start a new run from its last network-snapshot-*.safetensors"
         )
+    resolve_precision(config.precision, place.device)  # raises where this device has it not
     # What is not said now stays as it was last: command_line.json does not know what was said when going on before
     said = [name for name, option in CHANGEABLE.items() if getattr(given.options, option) is not None]
     changed = {name: getattr(plan.config, name) for name in said}

@@ -1,7 +1,9 @@
 """What the user asked of train.py: as given, kept in the run folder, and found there again."""
 
+import contextlib
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,15 @@ from stylegan2ada.files import write_json
 from stylegan2ada.options import RunOptions
 
 FILE_NAME = "command_line.json"
+LAUNCH_ID = "launch_id"
+
+# What a run may change when it goes on, as settings and by which option: how far, how often, how fast. Nothing of it
+# decides what the network sees or learns at a step.
+CHANGEABLE = {
+    "total_kimg": "kimg", "kimg_per_tick": "tick", "snapshot_ticks": "snap", "keep_snapshots": "keep",
+    "micro_batch_size": "batch_gpu", "num_workers": "workers", "kernels": "kernels", "cuda_graphs": "cuda_graphs",
+    "cudnn_benchmark": "nobench",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,13 @@ class RunRequest:
     def with_absolute_paths(self) -> "RunRequest":
         """Means the same from whatever folder it is repeated."""
         paths = {name: getattr(self, name) for name in ("data", "test_data", "classifier")}
+        resume = self.options.resume
+        if resume is not None and Path(resume).is_file():  # neither a URL nor a preset
+            resume = str(Path(resume).resolve())
         return dataclasses.replace(
-            self, **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+            self,
+            options=dataclasses.replace(self.options, resume=resume),
+            **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None},
         )
 
 
@@ -67,7 +83,9 @@ class Workplace:
 
 
 def write_request(run_dir: Path, request: RunRequest) -> None:
-    write_json(run_dir / FILE_NAME, dataclasses.asdict(request.with_absolute_paths()))
+    """Beside the request, under which id a launcher started the run, for `newest_run`."""
+    values = dataclasses.asdict(request.with_absolute_paths())
+    write_json(run_dir / FILE_NAME, values | {LAUNCH_ID: os.environ.get("TORCHELASTIC_RUN_ID")})
 
 
 def read_request(run_dir: Path) -> RunRequest:
@@ -75,6 +93,7 @@ def read_request(run_dir: Path) -> RunRequest:
     path = run_dir / FILE_NAME
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop(LAUNCH_ID, None)
         values["options"] = checked_dataclass(RunOptions, values["options"])
         return checked_dataclass(RunRequest, values)
     except FileNotFoundError as error:
@@ -85,16 +104,30 @@ def read_request(run_dir: Path) -> RunRequest:
         raise UserError(f"--resume={run_dir}: {path.name} cannot be read ({error}); start a new run") from error
 
 
-def newest_run(outdir: Path, request: RunRequest) -> Path | None:
-    """The newest run folder in `outdir` that was started with the same options, on however many processes."""
+def newest_run(outdir: Path, request: RunRequest, of_this_launch: bool = False) -> Path | None:
+    """The newest run folder in `outdir` that was started with the same options, but for those that a run may change.
+
+    of_this_launch: only one that the launcher of this process started, in an attempt before. Folders whose options
+    cannot be read belong to other versions, and are passed over.
+    """
     wanted = _anywhere(request)
-    for folder in sorted(outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*"), reverse=True):
-        if (folder / FILE_NAME).exists() and _anywhere(read_request(folder)) == wanted:
-            return folder
+    for folder in sorted(outdir.glob("[0-9][0-9][0-9][0-9][0-9]*-*"), reverse=True):
+        if of_this_launch and _launch_id(folder) != os.environ.get("TORCHELASTIC_RUN_ID"):
+            continue
+        with contextlib.suppress(UserError):
+            if _anywhere(read_request(folder)) == wanted:
+                return folder
+    return None
+
+
+def _launch_id(folder: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return json.loads((folder / FILE_NAME).read_text(encoding="utf-8")).get(LAUNCH_ID)
     return None
 
 
 def _anywhere(request: RunRequest) -> RunRequest:
-    """Of the same run, whatever the folder and the number of processes it is started in."""
+    """Of the same run, whatever the folder, the number of processes, and how far and how often."""
     request = request.with_absolute_paths()
-    return dataclasses.replace(request, options=dataclasses.replace(request.options, gpus=None))
+    unsaid = dict.fromkeys(("gpus", *CHANGEABLE.values()))
+    return dataclasses.replace(request, options=dataclasses.replace(request.options, **unsaid))

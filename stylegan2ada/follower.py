@@ -49,6 +49,10 @@ class Follower:
     def snapshot_is_due(self) -> bool:
         return self._ticks - self._ticks_at_snapshot >= self._config.snapshot_ticks
 
+    @property
+    def is_state_due(self) -> bool:
+        return False  # the main process says when
+
     def snapshot(self, kimg: float, make_state: Callable[[], dict]) -> None:
         self._ticks_at_snapshot = self._ticks
         self._means.gather()

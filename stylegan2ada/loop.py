@@ -4,7 +4,6 @@ import contextlib
 import functools
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,14 +18,14 @@ from .ema import ema_decay, update_ema
 from .errors import NonFiniteError, UserError
 from .execution_choice import choose_execution
 from .follower import Follower
-from .networks import Networks, make_networks, take_over
+from .networks import make_networks, take_over
 from .ops import kernels
-from .optimizer_steps import SkippingSteps
 from .processes import ALONE, Processes
 from .progress import ProgressLine
 from .real_batches import RealBatches
 from .recorder import OnSnapshot, Recorder, SnapshotEvent
 from .run_folder import RunLog, snapshot_path
+from .run_parts import RunParts
 from .stop_request import StopRequest, TrainingStopped
 from .training_state import TrainingState, latest_state
 from .updates import (
@@ -88,23 +87,24 @@ def train(
     division = divide(config, processes)
     log = RunLog(run_dir) if processes.is_main else _say_nothing
     saved = latest_state(run_dir, log) if continues else None
-    _check_same_data(dataset, saved, run_dir)
+    fingerprint = dataset.fingerprint()
+    _check_same_data(dataset, fingerprint, saved, run_dir)
     _check_not_past(config, saved, run_dir)
-    _check_same_run(config, dataset, saved, processes)
+    _check_same_run(config, fingerprint, saved, processes)
     torch.manual_seed(config.seed)
     _set_backend_flags(config, device)
     log(f"computing in {config.precision} on {device}, {kernels.describe(config.kernels, device)}")
     if processes.world_size > 1:
         log(f"{processes.world_size} processes with {config.batch_size // processes.world_size} images of each batch")
-    run = _make_run(config, dataset, device, terms, make_update, log, saved, division)
+    run = _make_run(config, dataset, fingerprint, device, terms, make_update, log, saved, division)
+    if saved is not None:
+        log(f"continuing from {saved.path.name} ({saved.tree['images_seen'] / 1000:.1f} kimg)")
+        run.restore(saved)
     state = None if saved is None else saved.tree["recorder"]
     if processes.is_main:
         recorder = Recorder(config, run.networks, dataset, run.skips, run_dir, on_snapshot, log, state, processes)
     else:
         recorder = Follower(config, run.skips, run_dir, processes, state)
-    if saved is not None:
-        log(f"continuing from {saved.path.name} ({run.kimg:.1f} kimg)")
-        run.restore(saved)
     with recorder, contextlib.closing(run.reals), StopRequest() as stop:
         if saved is not None and saved.tree["at_snapshot"]:
             recorder.repair_snapshot(run.kimg)
@@ -117,10 +117,11 @@ def train(
 
 
 def _train(
-    run: "_Run", recorder: Recorder | Follower, config: TrainingConfig, stop: StopRequest, processes: Processes
+    run: RunParts, recorder: Recorder | Follower, config: TrainingConfig, stop: StopRequest, processes: Processes
 ) -> None:
     progress = ProgressLine("training", "img") if processes.is_main else _say_nothing
     total_images = round(config.total_kimg * 1000)
+    is_state_due = False
     while run.images_seen < total_images:
         _step(run, recorder, config)
         done = run.images_seen >= total_images
@@ -128,6 +129,7 @@ def _train(
         if done or run.images_seen >= run.next_tick:
             run.next_tick += config.kimg_per_tick * 1000
             recorder.tick(run.kimg, is_last=done)
+            is_state_due = processes.any(recorder.is_state_due)
         run.steps += 1
         stopped_by = _agreed(stop, processes)
         if at_snapshot := done or recorder.snapshot_is_due:
@@ -135,6 +137,9 @@ def _train(
             if stopped_by is None:
                 recorder.report_snapshot(run.kimg)
                 stopped_by = _agreed(stop, processes)
+        elif is_state_due:
+            recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
+        is_state_due = False
         if stopped_by is not None:
             if not at_snapshot:
                 recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
@@ -148,7 +153,7 @@ def _agreed(stop: StopRequest, processes: Processes) -> int | None:
     return (own or signal.SIGTERM) if processes.any(own is not None) else None
 
 
-def _step(run: "_Run", recorder: Recorder | Follower, config: TrainingConfig) -> None:
+def _step(run: RunParts, recorder: Recorder | Follower, config: TrainingConfig) -> None:
     """One step of each network, of the average and of the augmentation."""
     recorder.add(run.update_generator.step())
     result = run.update_discriminator.step(run.fakes.draw_images)
@@ -161,71 +166,17 @@ def _step(run: "_Run", recorder: Recorder | Follower, config: TrainingConfig) ->
         run.ada.observe(result.real_logits)
 
 
-@dataclass
-class _Run:
-    """The parts of a run that have a state, and where it stands. images_seen: reals shown to D. steps: of each network.
-    next_tick: images at which statistics are due."""
-
-    networks: Networks
-    reals: RealBatches
-    fakes: FakeSampler
-    update_generator: GeneratorUpdate
-    update_discriminator: DiscriminatorUpdate
-    ada: AdaController | None
-    skips: SkippingSteps | None
-    device: torch.device
-    fingerprint: str
-    next_tick: float
-    images_seen: int = 0
-    steps: int = 0
-
-    @property
-    def kimg(self) -> float:
-        return self.images_seen / 1000
-
-    def state_dict(self, recorder: Recorder, at_snapshot: bool) -> dict:
-        """All of it but the networks, the same in all processes but for the recorder's. at_snapshot: its grid and
-        callbacks are due when the run goes on."""
-        return {
-            "at_snapshot": at_snapshot,
-            "fingerprint": self.fingerprint,
-            "images_seen": self.images_seen,
-            "steps": self.steps,
-            "next_tick": self.next_tick,
-            "reals": self.reals.position,
-            "generator_update": self.update_generator.state_dict(),
-            "discriminator_update": self.update_discriminator.state_dict(),
-            "ada": None if self.ada is None else self.ada.state_dict(),
-            "skips": None if self.skips is None else self.skips.state_dict(),
-            "recorder": recorder.state_dict(self.kimg),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-        }
-
-    def restore(self, saved: TrainingState) -> None:
-        tree = saved.tree
-        self.networks.restore(saved.networks)
-        self.images_seen, self.steps, self.next_tick = tree["images_seen"], tree["steps"], tree["next_tick"]
-        self.update_generator.load_state_dict(tree["generator_update"])
-        self.update_discriminator.load_state_dict(tree["discriminator_update"])
-        for part, state in ((self.ada, tree["ada"]), (self.skips, tree["skips"])):
-            if part is not None and state is not None:
-                part.load_state_dict(state)
-        torch.set_rng_state(tree["random"])
-        if self.device.type == "cuda" and tree["random_cuda"] is not None:
-            torch.cuda.set_rng_state(tree["random_cuda"], self.device)
-
-
 def _make_run(
     config: TrainingConfig,
     dataset: ImageDataset,
+    fingerprint: str,
     device: torch.device,
     terms: Sequence[GeneratorTerm],
     make_update: MakeDiscriminatorUpdate,
     log: Callable[[str], None],
     saved: TrainingState | None,
     division: Division,
-) -> _Run:
+) -> RunParts:
     processes = division.processes
     networks = make_networks(config, device)
     for part in (networks.G, networks.augment_pipe):
@@ -247,14 +198,14 @@ def _make_run(
     ada = None
     if config.augment.mode == "ada":
         ada = AdaController(networks.augment_pipe.p, config.augment, processes)
-    return _Run(
-        networks, reals, fakes, update_generator, update_discriminator, ada, skips, device, dataset.fingerprint(),
+    return RunParts(
+        networks, reals, fakes, update_generator, update_discriminator, ada, skips, device, fingerprint,
         next_tick=config.kimg_per_tick * 1000,
     )  # fmt: skip
 
 
-def _check_same_data(dataset: ImageDataset, saved: TrainingState | None, run_dir: Path) -> None:
-    if saved is not None and saved.tree["fingerprint"] != dataset.fingerprint():
+def _check_same_data(dataset: ImageDataset, fingerprint: str, saved: TrainingState | None, run_dir: Path) -> None:
+    if saved is not None and saved.tree.get("fingerprint") != fingerprint:
         raise UserError(
             f"--resume={run_dir}: {dataset.path} holds other images or labels than this run was trained on; give "
             "--data with the same data, or start a new run with --resume and one of its network-snapshot-*.safetensors"
@@ -269,13 +220,13 @@ def _check_not_past(config: TrainingConfig, saved: TrainingState | None, run_dir
 
 
 def _check_same_run(
-    config: TrainingConfig, dataset: ImageDataset, saved: TrainingState | None, processes: Processes
+    config: TrainingConfig, fingerprint: str, saved: TrainingState | None, processes: Processes
 ) -> None:
     """Raises UserError where the processes would train different runs, each without knowing."""
     if processes.world_size == 1:
         return
     position = 0 if saved is None else saved.tree["images_seen"]
-    if not processes.agree([dataset.fingerprint(), position, config.to_dict()]):
+    if not processes.agree([fingerprint, position, config.to_dict()]):
         raise UserError(
             "the processes of this run differ in images, settings, or the training state they go on from: start all "
             "with the same command line, and give them the same --data and --outdir"

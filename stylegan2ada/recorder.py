@@ -1,6 +1,7 @@
 """What a run leaves in its folder: statistics at every tick; grid, networks, state and callbacks at a snapshot."""
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from .stats import RunningMeans, StatsWriter, TickClock, read_statistics, tick_t
 from .tensor_file import DamagedFile, read_tensors
 from .training_state import pack, state_path, write_state
 from .updates import Report
+
+STATE_INTERVAL_SEC = 600.0  # snapshots of large networks lie hours apart
 
 
 class SnapshotEvent(NamedTuple):
@@ -75,13 +78,16 @@ class Recorder:
         self._history = read_statistics(run_dir)
         self._stats = StatsWriter(run_dir, purge_after=round(kimg * 1000))
         self._clock = TickClock(kimg, elapsed_sec)
+        self._saved_sec = time.monotonic()
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stats.close()
-        self._files.close()
+        try:
+            self._stats.close()
+        finally:
+            self._files.close()
 
     def state_dict(self, kimg: float) -> dict:
         return {
@@ -119,18 +125,22 @@ class Recorder:
     def snapshot(self, kimg: float, make_state: Callable[[], dict]) -> None:
         """Takes a copy of the networks and of the run's state and begins to write both."""
         self._ticks_at_snapshot = self._ticks
-        self._means.gather()
-        write = functools.partial(
-            _write_both, self.run_dir, self._networks.copies(), pack(make_state()), self._config, kimg
-        )
-        self._files.submit(write)
+        self._begin_to_write(_write_both, kimg, make_state)
 
     def save_state(self, kimg: float, make_state: Callable[[], dict]) -> None:
-        """The state alone, on disk when this returns."""
-        path = state_path(self.run_dir, round(kimg * 1000))
+        """The same for the state alone."""
+        self._begin_to_write(_write_state, kimg, make_state)
+
+    def _begin_to_write(self, write: Callable[..., None], kimg: float, make_state: Callable[[], dict]) -> None:
         self._means.gather()
-        self._files.wait()
-        write_state(path, self._networks.copies(), pack(make_state()), self._config, kimg)
+        state = pack(make_state())
+        self._files.submit(functools.partial(write, self.run_dir, self._networks.copies(), state, self._config, kimg))
+        self._saved_sec = time.monotonic()
+
+    @property
+    def is_state_due(self) -> bool:
+        """Whether so much time has passed since the last state that a crash would cost too much of it."""
+        return time.monotonic() - self._saved_sec >= STATE_INTERVAL_SEC
 
     def wait(self) -> None:
         """Until all that was begun is on disk."""
@@ -166,6 +176,12 @@ def _write_both(
     run_dir: Path, networks: dict[str, torch.Tensor], state: tuple, config: TrainingConfig, kimg: float
 ) -> None:
     write_snapshot(snapshot_path(run_dir, kimg), networks, config, kimg)
-    write_state(state_path(run_dir, round(kimg * 1000)), networks, state, config, kimg)
+    _write_state(run_dir, networks, state, config, kimg)
     if config.keep_snapshots is not None:
         prune_snapshots(run_dir, config.keep_snapshots)
+
+
+def _write_state(
+    run_dir: Path, networks: dict[str, torch.Tensor], state: tuple, config: TrainingConfig, kimg: float
+) -> None:
+    write_state(state_path(run_dir, round(kimg * 1000)), networks, state, config, kimg)

@@ -16,12 +16,13 @@ from .files import write_json, write_text
 
 @contextlib.contextmanager
 def run_folder(outdir: str | Path, description: str) -> Iterator[Path]:
-    """A new run folder; a user's mistake that ends the run before its first snapshot leaves none behind."""
+    """A new run folder; a user's mistake that ends the run before its first tick leaves none behind."""
     folder = create_run_folder(outdir, description)
     try:
         yield folder
     except UserError:
-        if not any(folder.glob("network-snapshot-*")):
+        statistics = folder / "stats.jsonl"
+        if not statistics.exists() or statistics.stat().st_size == 0:
             shutil.rmtree(folder)
         raise
 

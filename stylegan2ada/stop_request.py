@@ -1,4 +1,5 @@
-"""SIGINT (Ctrl-C) and SIGTERM (clusters pre-empt) as a request to stop at the next step, so that the run is saved."""
+"""SIGINT (Ctrl-C), SIGTERM (clusters pre-empt) and SIGHUP (the terminal is gone) as a request to stop at the next step,
+so that the run is saved."""
 
 import signal
 import threading
@@ -6,7 +7,7 @@ import time
 from pathlib import Path
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 IMPATIENT_AFTER_SEC = 1.0  # one Ctrl-C may arrive twice: from the terminal, and from whoever started the process
 
 
@@ -31,7 +32,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+            self._before = {number: signal.signal(number, self._receive) for number in heard}
         return self
 
     def __exit__(

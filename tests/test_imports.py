@@ -87,6 +87,7 @@ ROOMS = (
         "stylegan2ada.run_folder",
         "stylegan2ada.stop_request",
         "stylegan2ada.recorder",
+        "stylegan2ada.run_parts",
         "stylegan2ada.follower",
     ),
     ("stylegan2ada.loop", "stylegan2ada.legacy.writer", "stylegan2ada.legacy.__main__", "stylegan2ada.__init__"),

@@ -124,6 +124,8 @@ class TestContinuing:
             result = invoke(*command, outdir=tmp_path)
             assert result.exit_code == 0, result.output
         assert differing(only_run(tmp_path), finished) == []
+        longer = invoke(*command, "--keep=5", "--snap=3", outdir=tmp_path)  # what a run may change
+        assert "continuing from training-state-000000064" in longer.output
         other = invoke(*command, "--lr=0.001", outdir=tmp_path)
         assert other.exit_code == 0, other.output
         assert len(list(tmp_path.glob("0*-*"))) == 2, "other options are another run"
@@ -131,10 +133,27 @@ class TestContinuing:
     def test_after_a_restart_by_a_launcher(self, data, finished, tmp_path, monkeypatch):
         command = [*TINY, "--data", data / "toy.zip", "--kimg=0.064"]
         assert invoke(*command, outdir=tmp_path).exit_code == 0
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 2")
         monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+        result = invoke(*command, "--kimg=0.016", outdir=tmp_path / "empty")
+        assert "continuing" not in result.output, "it ended before it had a folder"
+        (started,) = (tmp_path / "empty").glob("0*/command_line.json")
+        values = json.loads(started.read_text())
+        assert values["launch_id"] == "job 2"
+        other = only_run(tmp_path) / "command_line.json"
+        before = other.read_text()
+        result = invoke(*command, "-n", outdir=tmp_path)
+        assert json.loads(result.output)["training"]["resume"] is None
+        other.write_text(json.dumps(json.loads(before) | {"launch_id": "job 2"}))
         result = invoke(*command, outdir=tmp_path)
         assert "continuing from training-state-000000064" in result.output
         assert only_run(tmp_path)
+
+    def test_auto_passes_over_folders_that_it_cannot_read(self, data, finished, tmp_path):
+        (tmp_path / "00009-garbage").mkdir()
+        (tmp_path / "00009-garbage" / "command_line.json").write_text("{")
+        result = invoke(*TINY, "--data", data / "toy.zip", "--kimg=0.008", "--resume=auto", outdir=tmp_path)
+        assert result.exit_code == 0, result.output
 
     def test_dry_run_tells_and_touches_nothing(self, finished):
         before = {path.name: path.read_bytes() for path in finished.iterdir()}
@@ -208,6 +227,19 @@ class TestMistakes:
             assert invoke("--resume", folder, "--kimg=0.1", outdir=tmp_path).exit_code == 128 + signal.SIGTERM
 
         refused("--kimg=0.05", parts=("--kimg 0.05", "is at 0.068 kimg already"), spoil=stop_once)
+
+    def test_a_state_instead_of_its_folder(self, finished, tmp_path):
+        state = state_files(finished)[0]
+        result = invoke("--resume", state, outdir=tmp_path)
+        assert result.exit_code == 2
+        assert "is the state of a run: give its folder" in result.output
+
+    def test_a_precision_that_is_not_here(self, refused):
+        def of_a_gpu(folder: Path) -> None:
+            options = json.loads((folder / "training_options.json").read_text())
+            (folder / "training_options.json").write_text(json.dumps(options | {"precision": "fp16"}))
+
+        refused(parts=("--precision fp16 needs a CUDA device",), spoil=of_a_gpu)
 
     def test_keep_0(self, refused):
         refused("--keep=0", parts=("--keep must be at least 1",))

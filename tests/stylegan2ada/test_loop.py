@@ -469,11 +469,10 @@ class TestFolders:
         with pytest.raises(UserError, match=r"--outdir .*taken cannot be written"):
             create_run_folder(tmp_path / "taken", "a")
 
-    def test_a_mistake_leaves_no_folder_unless_there_is_a_snapshot(self, tmp_path):
-        for snapshots in (0, 1):
+    def test_a_mistake_leaves_no_folder_unless_there_are_statistics(self, tmp_path):
+        for ticks in (0, 1):
             with pytest.raises(UserError, match="oops"), run_folder(tmp_path, "a") as folder:
                 (folder / "log.txt").write_text("")
-                if snapshots:
-                    (folder / "network-snapshot-000001.safetensors").write_text("")
+                (folder / "stats.jsonl").write_text("{}\n" * ticks)
                 raise UserError("oops")
-            assert len(list(tmp_path.iterdir())) == snapshots
+            assert len(list(tmp_path.iterdir())) == ticks

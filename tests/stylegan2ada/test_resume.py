@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan2ada import load
+from stylegan2ada import load, recorder
 from stylegan2ada.checkpoint import read_snapshot
 from stylegan2ada.config import (
     AugmentConfig,
@@ -30,7 +31,7 @@ from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.loop import SnapshotEvent, TrainingStopped, train
-from stylegan2ada.tensor_file import read_tensors
+from stylegan2ada.tensor_file import read_tensors, write_tensors
 from stylegan2ada.training_state import KEPT_STATES, state_files
 from stylegan2ada.updates import GeneratorTerm
 
@@ -278,6 +279,28 @@ class TestDamage:
         assert "\n" not in str(error.value)
         assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
 
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda tree: tree.pop("generator_update"),
+            lambda tree: tree["generator_update"].pop("pl_mean"),
+            lambda tree: tree.update(random="many"),
+            lambda tree: tree["discriminator_update"]["optimizer"].pop("0"),
+        ],
+        ids=["no update", "no mean", "no number", "no moments"],
+    )
+    def test_a_whole_file_of_another_structure(self, dataset, stopped, spoil):
+        """As another version might have written it."""
+        path = state_files(stopped)[0]
+        header, tensors = read_tensors(path)
+        spoil(header["state"])
+        write_tensors(path, tensors, header)
+        before = (stopped / "stats.jsonl").read_bytes()
+        with pytest.raises(UserError, match=re.escape(str(path))) as error:
+            run(settings(dataset), dataset, stopped, continues=True)
+        assert "\n" not in str(error.value)
+        assert (stopped / "stats.jsonl").read_bytes() == before
+
     def test_the_same_data_elsewhere(self, dataset, stopped, tmp_path):
         moved = ImageDataset(write_data(tmp_path / "moved.zip"), use_labels=True)
         assert moved.fingerprint() == dataset.fingerprint()
@@ -293,6 +316,19 @@ def differing_bytes(path: Path, expected: bytes) -> list[str]:
 
 
 class TestDisk:
+    def test_states_between_distant_snapshots(self, dataset, tmp_path, uninterrupted, monkeypatch):
+        """At a tick, when so much time has passed; what is done again then is less than a snapshot's interval."""
+        monkeypatch.setattr(recorder, "STATE_INTERVAL_SEC", 0.0)
+        folder, config = tmp_path / "run", settings(dataset, snapshot_ticks=100)
+        with pytest.raises(Interruption):
+            run(config, dataset, folder, terms=StopAfter(14, interrupt).terms())
+        assert [path.name for path in state_files(folder)] == [
+            "training-state-000000048.safetensors", "training-state-000000036.safetensors",
+        ]  # fmt: skip
+        run(config, dataset, folder, terms=NEVER, continues=True)
+        last = [read_snapshot(state_files(path)[0])[2] for path in (folder, uninterrupted)]
+        assert all(torch.equal(tensor, last[1][name]) for name, tensor in last[0].items())
+
     def test_states_that_are_not_needed_are_removed(self, uninterrupted):
         assert len(state_files(uninterrupted)) == KEPT_STATES
         assert len(list(uninterrupted.glob(".*.tmp"))) == 0
