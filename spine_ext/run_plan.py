@@ -75,7 +75,8 @@ def plan_run(request: RunRequest, place: Workplace, reads_source: bool = True) -
         config = dataclasses.replace(config, notes=(NOTICE,))
     plan = RunPlan(request, place, config, gamma, conditional, phantom)
     if gamma > 0:
-        term = {"gamma": gamma, "reduction": plan.clinical_reduction, "classifier": request.classifier}
+        name = None if request.classifier is None else Path(request.classifier).name
+        term = {"gamma": gamma, "reduction": plan.clinical_reduction, "classifier": name}
         plan = dataclasses.replace(plan, config=dataclasses.replace(config, extensions={"clinical_term": term}))
     return plan
 

@@ -1,5 +1,6 @@
 """Snapshots: one safetensors file with the networks, and as JSON in its header the settings that rebuild them."""
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass
@@ -95,8 +96,15 @@ def copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
 def write_snapshot(
     path: str | os.PathLike, tensors: dict[str, torch.Tensor], config: TrainingConfig, kimg: float
 ) -> None:
-    """Writes what `copies` made."""
-    write_tensors(path, tensors, {"format": FORMAT, "kimg": kimg, "config": config.to_dict()})
+    """Writes what `copies` made. Whoever gets the file learns the names of other files, but not where they lie."""
+    write_tensors(path, tensors, {"format": FORMAT, "kimg": kimg, "config": without_folders(config).to_dict()})
+
+
+def without_folders(config: TrainingConfig) -> TrainingConfig:
+    """The settings with file names in the place of paths, which tell of people and machines."""
+    source = config.resume if config.resume is None or "://" in config.resume else Path(config.resume).name
+    data = dataclasses.replace(config.data, path=Path(config.data.path).name)
+    return dataclasses.replace(config, data=data, resume=source)
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu") -> Snapshot:

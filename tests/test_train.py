@@ -314,12 +314,24 @@ def snapshot_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 class TestRuns:
+    def test_a_network_file_does_not_say_where_things_lie(self, files, classifier, tmp_path):
+        """It is for sharing; folders tell of people and machines."""
+        first = run("--data", files / "toy.zip", *TINY, outdir=tmp_path / "first")
+        assert first.exit_code == 0, first.output
+        source = only_run(tmp_path / "first") / "network-snapshot-000000.safetensors"
+        options = ["--cfg=spinegan", "--data", files / "toy.zip", "--classifier", classifier, "--resume", source, *TINY]
+        assert run(*options, outdir=tmp_path / "second").exit_code == 0
+        folder = only_run(tmp_path / "second")
+        for path in (*folder.glob("network-snapshot-*"), folder / "classifier.safetensors"):
+            for place in (files, tmp_path):
+                assert str(place).encode() not in path.read_bytes(), path
+
     def test_plain_training_on_a_zip(self, files, tmp_path):
         result = run("--data", files / "toy.zip", *TINY, outdir=tmp_path / "runs")
         assert result.exit_code == 0, result.output
         folder = only_run(tmp_path / "runs")
         assert folder.name == "00000-toy-auto-batch4"
-        assert load(folder / "network-snapshot-000000.safetensors").config.data.path == str(files / "toy.zip")
+        assert load(folder / "network-snapshot-000000.safetensors").config.data.path == "toy.zip"
         assert not (folder / "classifier.safetensors").exists()
 
     def test_what_a_dataset_says_of_itself_stays_with_the_networks_and_their_images(self, files, tmp_path):

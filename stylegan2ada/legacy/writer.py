@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stylegan2ada.augment import AUGMENT_PIPES
-from stylegan2ada.checkpoint import Snapshot
+from stylegan2ada.checkpoint import Snapshot, without_folders
 from stylegan2ada.files import atomic_path
 
 from .arguments import discriminator_arguments, generator_arguments
@@ -50,7 +50,7 @@ def save_official(path: str | os.PathLike, snapshot: Snapshot) -> None:
 
 def contents(snapshot: Snapshot) -> dict[str, object]:
     """What the file holds, for `write_pickle`."""
-    config = snapshot.config
+    config = without_folders(snapshot.config)
     generator, pipe = generator_arguments(config), AUGMENT_PIPES[config.augment.pipe]
     return {
         "G": _network(snapshot.generator_raw, "training.networks", "Generator", generator),

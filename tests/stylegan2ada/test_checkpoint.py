@@ -397,17 +397,16 @@ import pathlib
 import sys
 import torch
 from stylegan2ada.background import BackgroundWriter
-from stylegan2ada.checkpoint import copies, write_snapshot
+from stylegan2ada.checkpoint import copies
+from stylegan2ada.tensor_file import write_tensors
 torch.set_num_threads(2)
 torch.ones(2**20).mul_(2)  # the pool of this thread is there from now on
 convolution = torch.nn.Conv2d(256, 256, 3).to(memory_format=torch.channels_last)  # not in the order of the file
 modules = dict.fromkeys(("G", "D", "G_ema", "augment_pipe"), convolution)
 threads = lambda: len(os.listdir("/proc/self/task"))
 before, writer = threads(), BackgroundWriter()
-class Config:
-    def to_dict(self): return {}
 tensors = copies(modules)
-writer.submit(lambda: write_snapshot(pathlib.Path(sys.argv[1]), tensors, Config(), 0))
+writer.submit(lambda: write_tensors(pathlib.Path(sys.argv[1]), tensors, {}))
 writer.wait()
 print(threads() - before)
 writer.close()
