@@ -279,11 +279,11 @@ class TestProcesses:
 
     def test_kill_9_at_random_moments(self, with_classifier, repository_dir, tmp_path):
         """The whole command with clinical term and metrics, killed wherever it happens to be, until it is through."""
-        self.run(command(with_classifier, tmp_path / "whole", 0.32), repository_dir)
+        self.run(command(with_classifier, tmp_path / "whole", 0.055 * KILLS), repository_dir)
         moments, kills = random.Random(1), 0
         while True:
             process = subprocess.Popen(
-                command(with_classifier, tmp_path / "killed", 0.32), cwd=repository_dir, env=self.environment,
+                command(with_classifier, tmp_path / "killed", 0.055 * KILLS), cwd=repository_dir, env=self.environment,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             try:

@@ -408,7 +408,7 @@ train(settings(dataset, total_kimg=float(sys.argv[3])), dataset, Path(sys.argv[2
 @pytest.mark.slow
 def test_kill_9_at_random_moments(dataset, tmp_path, repository_dir):
     """At moments from start-up to writing a snapshot: the run ends as the one nobody touched."""
-    kimg, kills = 0.6, 0
+    kimg, kills = 0.1 * KILLS, 0
     random_moments = random.Random(0)
 
     def command(folder: Path) -> list[str]:
