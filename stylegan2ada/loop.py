@@ -121,28 +121,23 @@ def _train(
 ) -> None:
     progress = ProgressLine("training", "img") if processes.is_main else _say_nothing
     total_images = round(config.total_kimg * 1000)
-    is_state_due = False
     while run.images_seen < total_images:
         _step(run, recorder, config)
         done = run.images_seen >= total_images
         progress(min(run.images_seen, total_images), total_images)
-        if done or run.images_seen >= run.next_tick:
+        if at_tick := done or run.images_seen >= run.next_tick:
             run.next_tick += config.kimg_per_tick * 1000
             recorder.tick(run.kimg, is_last=done)
-            is_state_due = processes.any(recorder.is_state_due)
         run.steps += 1
         stopped_by = _agreed(stop, processes)
         if at_snapshot := done or recorder.snapshot_is_due:
             recorder.snapshot(run.kimg, lambda: run.state_dict(recorder, at_snapshot=True))
-            if stopped_by is None:
-                recorder.report_snapshot(run.kimg)
-                stopped_by = _agreed(stop, processes)
-        elif is_state_due:
+        elif stopped_by is not None or (at_tick and processes.any(recorder.is_state_due)):
             recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
-        is_state_due = False
+        if at_snapshot and stopped_by is None:
+            recorder.report_snapshot(run.kimg)
+            stopped_by = _agreed(stop, processes)
         if stopped_by is not None:
-            if not at_snapshot:
-                recorder.save_state(run.kimg, lambda: run.state_dict(recorder, at_snapshot=False))
             recorder.wait()
             raise TrainingStopped(stopped_by, run.kimg, recorder.run_dir)
 

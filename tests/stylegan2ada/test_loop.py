@@ -16,56 +16,27 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from stylegan2ada import execution_choice, load, loop
 from stylegan2ada.config import (
     AugmentConfig,
-    DataConfig,
-    LossConfig,
-    NetworkConfig,
     OptimizerConfig,
-    TrainingConfig,
     config_from_dict,
 )
 from stylegan2ada.cuda_graphs import CudaGraphs, run_eagerly
 from stylegan2ada.dataset import ImageDataset
-from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.errors import NonFiniteError, UserError
-from stylegan2ada.loop import SnapshotEvent, plain_update, train
+from stylegan2ada.loop import SnapshotEvent, plain_update
 from stylegan2ada.optimizer_steps import SkippingSteps
 from stylegan2ada.run_folder import create_run_folder, run_folder
 from stylegan2ada.updates import EAGER, DiscriminatorStep, Execution, GeneratorTerm, PlainDiscriminatorUpdate
-
-CPU = torch.device("cpu")
-SIDE = 16
+from tests.stylegan2ada.tiny_runs import SIDE, run, tiny_settings, write_squares
 
 
 @pytest.fixture(scope="module")
 def data_zip(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "squares.zip"
-    rng = np.random.default_rng(0)
-    with DatasetWriter(path, classes=["dark", "bright"]) as writer:
-        for index in range(24):
-            writer.add(rng.integers(0, 128, (SIDE, SIDE)).astype(np.uint8) + 100 * (index % 2), index % 2)
-    return path
+    return write_squares(tmp_path_factory.mktemp("data") / "squares.zip")
 
 
 @pytest.fixture(scope="module")
 def dataset(data_zip) -> ImageDataset:
     return ImageDataset(data_zip, use_labels=True)
-
-
-def settings(dataset: ImageDataset, **changes) -> TrainingConfig:
-    base = TrainingConfig(
-        DataConfig(str(dataset.path), SIDE, 1, len(dataset), dataset.label_dim, dataset.class_names or ()),
-        NetworkConfig(channel_base=64, channel_max=4, z_dim=4, w_dim=4, mapping_layers=1),
-        LossConfig(r1_gamma=1.0),
-        OptimizerConfig(0.002),
-        AugmentConfig("ada", "bgc", ada_kimg=0.1),
-        total_kimg=0.04, batch_size=4, ema_kimg=0.02, kimg_per_tick=0.016, snapshot_ticks=1, num_workers=0, seed=3,
-    )  # fmt: skip
-    return dataclasses.replace(base, **changes)
-
-
-def run(config, dataset, folder: Path, **extensions) -> Path:
-    folder.mkdir(parents=True)
-    return train(config, dataset, folder, CPU, **extensions)
 
 
 def stats(folder: Path) -> list[dict]:
@@ -90,7 +61,7 @@ def same(first: Path, second: Path) -> bool:
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory) -> Path:
     """The snapshot of one run with the settings as they are."""
-    return run(settings(dataset), dataset, tmp_path_factory.mktemp("runs") / "run")
+    return run(tiny_settings(dataset), dataset, tmp_path_factory.mktemp("runs") / "run")
 
 
 class TestRunFolder:
@@ -106,8 +77,8 @@ class TestRunFolder:
 
     def test_options_rebuild_the_settings(self, finished, dataset):
         stored = json.loads((finished.parent / "training_options.json").read_text())
-        assert config_from_dict(stored) == settings(dataset)
-        assert load(finished).config == settings(dataset)
+        assert config_from_dict(stored) == tiny_settings(dataset)
+        assert load(finished).config == tiny_settings(dataset)
 
     def test_stats(self, finished):
         """A line per tick: 40 images in batches of 4, a tick every 16."""
@@ -144,7 +115,7 @@ class TestRunFolder:
 
     def test_ada_follows_the_real_logits_and_is_saved(self, dataset, tmp_path):
         """All logits positive: every 4 steps p grows by 16 images over 0.1 kimg. Ticks end after steps 4, 8 and 10."""
-        path = run(settings(dataset), dataset, tmp_path / "run", make_update=SureUpdate)
+        path = run(tiny_settings(dataset), dataset, tmp_path / "run", make_update=SureUpdate)
         assert [line["Progress/augment"] for line in stats(path.parent)] == pytest.approx([0.16, 0.32, 0.32])
         assert load(path).augment_pipe.p.item() == pytest.approx(0.32)
 
@@ -156,7 +127,7 @@ class TestRunFolder:
 
     def test_with_a_ramp_the_average_starts_at_the_network_after_its_first_step(self, dataset, tmp_path):
         """The ramp counts the images of earlier steps, of which there are none: the initial weights are forgotten."""
-        path = run(settings(dataset, ema_rampup=0.05, total_kimg=0.004), dataset, tmp_path / "run")
+        path = run(tiny_settings(dataset, ema_rampup=0.05, total_kimg=0.004), dataset, tmp_path / "run")
         ours = tensors(path)
         names = [name.removeprefix("G/") for name in ours if name.startswith("G/")]
         assert all(torch.equal(ours[f"G/{name}"], ours[f"G_ema/{name}"]) for name in names)
@@ -165,7 +136,7 @@ class TestRunFolder:
 class TestReproducibility:
     def test_the_same_seed_gives_the_same_run_bit_for_bit(self, finished, dataset, tmp_path):
         torch.manual_seed(99)  # whatever happened before in this process
-        again = run(settings(dataset), dataset, tmp_path / "again")
+        again = run(tiny_settings(dataset), dataset, tmp_path / "again")
         assert same(again, finished)
         timeless = [
             {name: value for name, value in line.items() if not name.startswith(("Timing", "timestamp"))}
@@ -177,7 +148,7 @@ class TestReproducibility:
             assert (again.parent / name).read_bytes() == (finished.parent / name).read_bytes()
 
     def test_another_seed_gives_another_run(self, finished, dataset, tmp_path):
-        other = run(settings(dataset, seed=4), dataset, tmp_path / "other")
+        other = run(tiny_settings(dataset, seed=4), dataset, tmp_path / "other")
         ours, theirs = tensors(other), tensors(finished)
         weights = [name for name in ours if name.endswith("weight")]
         assert not any(torch.equal(ours[name], theirs[name]) for name in weights)
@@ -189,7 +160,7 @@ class TestReproducibility:
         def watch(event):
             event.generator(torch.zeros(2, 4), torch.eye(2), noise_mode="const")
 
-        quiet = run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "quiet", on_snapshot=[watch])
+        quiet = run(tiny_settings(dataset, snapshot_ticks=50), dataset, tmp_path / "quiet", on_snapshot=[watch])
         assert same(quiet, finished)
 
 
@@ -198,12 +169,12 @@ class TestTerms:
         def never(images, labels):
             raise AssertionError("a term of weight 0 is not computed")
 
-        path = run(settings(dataset), dataset, tmp_path / "zero", terms=[GeneratorTerm("off", 0.0, never)])
+        path = run(tiny_settings(dataset), dataset, tmp_path / "zero", terms=[GeneratorTerm("off", 0.0, never)])
         assert same(path, finished)
 
     def test_a_term_changes_the_generator_and_is_reported(self, finished, dataset, tmp_path):
         term = GeneratorTerm("brightness", 1.0, lambda images, labels: images.mean([1, 2, 3]))
-        path = run(settings(dataset), dataset, tmp_path / "term", terms=[term])
+        path = run(tiny_settings(dataset), dataset, tmp_path / "term", terms=[term])
         assert not same(path, finished)
         assert all("Loss/G/brightness" in line for line in stats(path.parent))
 
@@ -219,7 +190,7 @@ class TestOnSnapshot:
             events.append((event.kimg, event.path.name, event.run_dir))
             event.log(f"seen {event.kimg}")
 
-        config = settings(dataset, kimg_per_tick=1, total_kimg=2.5, batch_size=500, snapshot_ticks=2)
+        config = tiny_settings(dataset, kimg_per_tick=1, total_kimg=2.5, batch_size=500, snapshot_ticks=2)
         config = dataclasses.replace(
             config, network=dataclasses.replace(config.network, channel_max=1), augment=AugmentConfig("noaug")
         )
@@ -277,15 +248,15 @@ class VaryingUpdate:
 
 class TestDiscriminatorUpdate:
     def test_the_plain_update_is_the_default(self, finished, dataset, tmp_path):
-        assert same(run(settings(dataset), dataset, tmp_path / "run", make_update=plain_update), finished)
+        assert same(run(tiny_settings(dataset), dataset, tmp_path / "run", make_update=plain_update), finished)
 
     def test_batches_of_varying_size_and_other_reports(self, dataset, tmp_path):
-        path = run(settings(dataset), dataset, tmp_path / "run", make_update=VaryingUpdate)
+        path = run(tiny_settings(dataset), dataset, tmp_path / "run", make_update=VaryingUpdate)
         lines = stats(path.parent)
         assert lines[-1]["Progress/kimg"] == pytest.approx(0.04, abs=0.003)
         assert [line["Progress/kimg"] for line in lines[:2]] == pytest.approx([0.016, 0.032], abs=0.003)
         assert "Loss/D/gap" in lines[0]
-        initial = run(settings(dataset, total_kimg=0.001), dataset, tmp_path / "short", make_update=VaryingUpdate)
+        initial = run(tiny_settings(dataset, total_kimg=0.001), dataset, tmp_path / "short", make_update=VaryingUpdate)
         assert not torch.equal(tensors(path)["D/b4.out.weight"], tensors(initial)["D/b4.out.weight"])
 
 
@@ -304,7 +275,7 @@ class TestNonFinite:
     def test_a_nan_stops_the_run_and_keeps_the_last_snapshot(self, dataset, tmp_path):
         term = GeneratorTerm("bad", 1.0, PoisonAfter(5))
         with pytest.raises(NonFiniteError) as error:
-            run(settings(dataset), dataset, tmp_path / "run", terms=[term])
+            run(tiny_settings(dataset), dataset, tmp_path / "run", terms=[term])
         message = str(error.value)
         assert message.startswith("training stopped at step 5 (0.0 kimg): generator loss: the gradient of synthesis.b4")
         assert message.endswith("is not finite")
@@ -319,7 +290,7 @@ class TestNonFinite:
             return PlainDiscriminatorUpdate(D, augment, poisoned, config.loss, config.optimizer)
 
         with pytest.raises(NonFiniteError, match=r"step 0 .*: discriminator loss: the gradient of b16\."):
-            run(settings(dataset), dataset, tmp_path / "run", make_update=make_update)
+            run(tiny_settings(dataset), dataset, tmp_path / "run", make_update=make_update)
         assert not list((tmp_path / "run").glob("network-snapshot-*"))
 
 
@@ -330,7 +301,7 @@ class TestSnapshotsInTheBackground:
 
         monkeypatch.setattr(safetensors.numpy, "save_file", fail)
         with pytest.raises(OSError, match="disk full"):
-            run(settings(dataset), dataset, tmp_path / "run")
+            run(tiny_settings(dataset), dataset, tmp_path / "run")
         assert len(stats(tmp_path / "run")) < 3
         assert not list((tmp_path / "run").glob("*network-snapshot*"))
 
@@ -341,7 +312,7 @@ class TestSnapshotsInTheBackground:
 
         monkeypatch.setattr(safetensors.numpy, "save_file", fail_late)
         with pytest.raises(OSError, match="disk full"):
-            run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run")
+            run(tiny_settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run")
 
     def test_the_last_one_is_on_disk_when_the_run_returns(self, dataset, tmp_path, monkeypatch):
         write = safetensors.numpy.save_file
@@ -351,7 +322,7 @@ class TestSnapshotsInTheBackground:
             write(tensors, path, metadata)
 
         monkeypatch.setattr(safetensors.numpy, "save_file", write_late)
-        assert run(settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run").is_file()
+        assert run(tiny_settings(dataset, snapshot_ticks=50), dataset, tmp_path / "run").is_file()
 
 
 class TestExecution:
@@ -363,7 +334,7 @@ class TestExecution:
         self.lines = []
 
         def choose(device="cuda", terms=(), **changes):
-            config = settings(dataset, **changes)
+            config = tiny_settings(dataset, **changes)
             return execution_choice.choose_execution(config, torch.device(device), terms, self.lines.append)
 
         return choose
@@ -415,7 +386,7 @@ class TestSkippedSteps:
         def now_and_then(images, labels):
             return images.mean([1, 2, 3]) * (float("nan") if next(calls) in bad_calls else 1.0)
 
-        return run(settings(dataset), dataset, folder, terms=[GeneratorTerm("bad", 1.0, now_and_then)])
+        return run(tiny_settings(dataset), dataset, folder, terms=[GeneratorTerm("bad", 1.0, now_and_then)])
 
     def test_without_tolerance_the_tick_stops_the_run(self, dataset, tmp_path, monkeypatch):
         with pytest.raises(NonFiniteError, match=r"training stopped at step 3 .*: generator loss: .* in 1 steps"):
@@ -433,7 +404,7 @@ class TestSkippedSteps:
 
 class TestResume:
     def test_transfer_starts_from_the_other_runs_networks(self, finished, dataset, tmp_path):
-        config = settings(dataset, resume=str(finished), seed=8, total_kimg=0.004, ema_kimg=1e9)
+        config = tiny_settings(dataset, resume=str(finished), seed=8, total_kimg=0.004, ema_kimg=1e9)
         config = dataclasses.replace(config, optimizer=OptimizerConfig(1e-12))  # too little to move anything
         path = run(config, dataset, tmp_path / "run")
         ours, theirs = tensors(path), tensors(finished)
@@ -444,7 +415,7 @@ class TestResume:
 
     def test_a_file_that_is_none_raises(self, dataset, tmp_path):
         with pytest.raises(UserError, match="there is no network file nothing"):
-            run(settings(dataset, resume="nothing"), dataset, tmp_path / "run")
+            run(tiny_settings(dataset, resume="nothing"), dataset, tmp_path / "run")
 
 
 @pytest.mark.parametrize("mode", ["noaug", "fixed"])
@@ -452,7 +423,7 @@ class TestResume:
 def test_other_settings_train(data_zip, tmp_path, labels, mode):
     dataset = ImageDataset(data_zip, use_labels=labels)
     augment = AugmentConfig(mode, "bgcfnc", 0.5 if mode == "fixed" else 0.0)
-    path = run(settings(dataset, augment=augment, total_kimg=0.012), dataset, tmp_path / "run")
+    path = run(tiny_settings(dataset, augment=augment, total_kimg=0.012), dataset, tmp_path / "run")
     assert load(path).generator.c_dim == (2 if labels else 0)
     assert stats(path.parent)[-1]["Progress/augment"] == augment.p
 

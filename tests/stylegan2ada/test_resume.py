@@ -1,6 +1,5 @@
 """A run that was stopped, killed or damaged goes on as if nothing had been: to the last bit, on a CPU."""
 
-import dataclasses
 import json
 import os
 import random
@@ -13,7 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,55 +19,31 @@ from stylegan2ada import load, recorder
 from stylegan2ada.checkpoint import read_snapshot
 from stylegan2ada.config import (
     AugmentConfig,
-    DataConfig,
-    LossConfig,
-    NetworkConfig,
-    OptimizerConfig,
     TrainingConfig,
 )
 from stylegan2ada.dataset import ImageDataset
-from stylegan2ada.dataset_writer import DatasetWriter
 from stylegan2ada.errors import UserError
-from stylegan2ada.loop import SnapshotEvent, TrainingStopped, train
+from stylegan2ada.loop import SnapshotEvent, TrainingStopped
 from stylegan2ada.tensor_file import read_tensors, write_tensors
 from stylegan2ada.training_state import KEPT_STATES, state_files
 from stylegan2ada.updates import GeneratorTerm
+from tests.stylegan2ada.tiny_runs import SIDE, run, tiny_settings, write_squares
 
-CPU = torch.device("cpu")
 KILLS = int(os.environ.get("KILLS", "6"))
-SIDE = 16
-
-
-def write_data(path: Path, seed: int = 0) -> Path:
-    rng = np.random.default_rng(seed)
-    with DatasetWriter(path, classes=["dark", "bright"]) as writer:
-        for index in range(24):
-            writer.add(rng.integers(0, 128, (SIDE, SIDE)).astype(np.uint8) + 100 * (index % 2), index % 2)
-    return path
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> ImageDataset:
-    return ImageDataset(write_data(tmp_path_factory.mktemp("data") / "squares.zip"), use_labels=True)
+    return ImageDataset(write_squares(tmp_path_factory.mktemp("data") / "squares.zip"), use_labels=True)
 
 
 def settings(dataset: ImageDataset, **changes) -> TrainingConfig:
     """Everything on: ADA, path lengths, style mixing, noise; ticks and snapshots that fall on different steps."""
-    base = TrainingConfig(
-        DataConfig(str(dataset.path), SIDE, 1, len(dataset), dataset.label_dim, dataset.class_names or ()),
-        NetworkConfig(channel_base=64, channel_max=4, z_dim=4, w_dim=4, mapping_layers=1),
-        LossConfig(r1_gamma=1.0),
-        OptimizerConfig(0.002),
-        AugmentConfig("ada", "bgcfnc", ada_kimg=0.1),
-        total_kimg=0.1, batch_size=4, ema_kimg=0.02, ema_rampup=0.5, kimg_per_tick=0.012, snapshot_ticks=2,
-        num_workers=0, seed=3,
-    )  # fmt: skip
-    return dataclasses.replace(base, **changes)
-
-
-def run(config: TrainingConfig, dataset: ImageDataset, folder: Path, **extensions) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return train(config, dataset, folder, CPU, **extensions)
+    everything = {
+        "augment": AugmentConfig("ada", "bgcfnc", ada_kimg=0.1), "ema_rampup": 0.5,
+        "total_kimg": 0.1, "kimg_per_tick": 0.012, "snapshot_ticks": 2,
+    }  # fmt: skip
+    return tiny_settings(dataset, **everything | changes)
 
 
 def differing(one: Path, other: Path) -> list[str]:
@@ -272,7 +246,7 @@ class TestDamage:
         assert after == before
 
     def test_other_data(self, dataset, stopped, tmp_path):
-        other = ImageDataset(write_data(tmp_path / "other.zip", seed=1), use_labels=True)
+        other = ImageDataset(write_squares(tmp_path / "other.zip", seed=1), use_labels=True)
         before = {path.name: path.read_bytes() for path in stopped.iterdir()}
         with pytest.raises(UserError, match="other images or labels") as error:
             run(settings(dataset), other, stopped, continues=True)
@@ -302,7 +276,7 @@ class TestDamage:
         assert (stopped / "stats.jsonl").read_bytes() == before
 
     def test_the_same_data_elsewhere(self, dataset, stopped, tmp_path):
-        moved = ImageDataset(write_data(tmp_path / "moved.zip"), use_labels=True)
+        moved = ImageDataset(write_squares(tmp_path / "moved.zip"), use_labels=True)
         assert moved.fingerprint() == dataset.fingerprint()
         run(settings(dataset, total_kimg=0.064), moved, stopped, terms=NEVER, continues=True)
 
