@@ -1,0 +1,33 @@
+"""Improved precision and recall (Kynkaanniemi et al. 2019, section 2, equations 1 and 2)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .feature_sets import check_at_least_one, check_feature_sets
+from .neighbors import BLOCK, count_in_balls, squared_radii
+
+
+class PrecisionRecall(NamedTuple):
+    precision: float
+    recall: float
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, block: int = BLOCK) -> PrecisionRecall:
+    """Precision: the part of the fakes on the manifold of the reals. Recall: of the reals on that of the fakes.
+
+    real: (N,D), fake: (M,D), more than k rows each. A manifold is the balls around its features, each as large
+    as the distance to the k-th nearest other feature of its own set; a point on the sphere is inside. Both
+    numbers are in [0, 1], and depend on N and M: compare only values of the same counts.
+    `block` rows are compared with `block` rows at a time; it changes memory and speed, not the result.
+    ValueError for unusable features or counts.
+    """
+    real, fake = np.asarray(real), np.asarray(fake)
+    check_at_least_one(k=k, block=block)
+    check_feature_sets(real, fake, min_real=k + 1, min_fake=k + 1)
+    return PrecisionRecall(_part_on_manifold(fake, real, k, block), _part_on_manifold(real, fake, k, block))
+
+
+def _part_on_manifold(points: np.ndarray, manifold: np.ndarray, k: int, block: int) -> float:
+    counts = count_in_balls(points, manifold, squared_radii(manifold, k, block), block)
+    return float((counts.per_point > 0).mean())
