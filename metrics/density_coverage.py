@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .feature_sets import check_at_least_one, check_feature_sets
-from .neighbors import BLOCK, count_in_balls, squared_radii
+from .neighbors import BLOCK, distance_blocks, squared_radii
 
 
 class DensityCoverage(NamedTuple):
@@ -25,5 +25,10 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5, block: int 
     real, fake = np.asarray(real), np.asarray(fake)
     check_at_least_one(k=k, block=block)
     check_feature_sets(real, fake, min_real=k + 1, min_fake=1)
-    counts = count_in_balls(fake, real, squared_radii(real, k, block), block)
-    return DensityCoverage(float(counts.per_point.mean() / k), float((counts.per_ball > 0).mean()))
+    radii = squared_radii(real, k, block)
+    held, covered = 0, np.zeros(len(real), dtype=bool)
+    for part in distance_blocks(fake, real, block):
+        inside = part.inside(radii[part.columns])
+        held += int(inside.sum())
+        covered[part.columns] |= inside.any(axis=0)
+    return DensityCoverage(held / (k * len(fake)), float(covered.mean()))

@@ -1,4 +1,4 @@
-"""Kernel Inception distance (Binkowski et al. 2018, "Demystifying MMD GANs", section 4 and equation 4)."""
+"""Kernel Inception distance (Binkowski et al. 2018, "Demystifying MMD GANs")."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def kernel_distance(
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate (equation 4): pairs of a row with itself are left out within each set.
+    """The unbiased estimate: pairs of a row with itself are left out within each set.
 
     x: float64 (m,D), y: float64 (n,D).
     """

@@ -1,6 +1,6 @@
-"""Balls around features that reach to the k-th nearest neighbor, and who lies in them, block by block.
+"""Distances between features and radii to the k-th nearest neighbor, block by block.
 
-A set of balls stands for the manifold that the features come from (Kynkaanniemi et al. 2019, section 2).
+Balls of these radii stand for the manifold that the features come from (Kynkaanniemi et al. 2019, section 2).
 Memory beyond the features: a few matrices of block x block and block x D in float64. Features may be float16 or
 float32; what is computed with them is float64.
 """
@@ -18,11 +18,25 @@ BLOCK = 2048
 ROUNDING = 1e-12
 
 
-class BallCounts(NamedTuple):
-    """per_point (M,): how many balls hold each point. per_ball (N,): how many points each ball holds."""
+class DistanceBlock(NamedTuple):
+    """Squared distances of a[rows] to b[columns] and a bound of their rounding error, both (m,n) float64."""
 
-    per_point: np.ndarray
-    per_ball: np.ndarray
+    rows: slice
+    columns: slice
+    squared: np.ndarray
+    error: np.ndarray
+
+    def inside(self, squared_radii: np.ndarray) -> np.ndarray:
+        """Which distances are at most the radius, bool (m,n). squared_radii: (m,1) or (n,)."""
+        return self.squared <= squared_radii + self.error
+
+
+def distance_blocks(a: np.ndarray, b: np.ndarray, block: int = BLOCK) -> Iterator[DistanceBlock]:
+    """All distances between the rows of a (M,D) and those of b (N,D), each once."""
+    center = _center(b)
+    for rows, x in _blocks(a, center, block):
+        for columns, y in _blocks(b, center, block):
+            yield _distance_block(rows, columns, x, y)
 
 
 def squared_radii(features: np.ndarray, k: int, block: int = BLOCK) -> np.ndarray:
@@ -31,44 +45,31 @@ def squared_radii(features: np.ndarray, k: int, block: int = BLOCK) -> np.ndarra
     A row is no neighbor of itself; a duplicate of it is, at distance zero.
     """
     center = _center(features)
-    radii = np.empty(len(features))
+    nearest = np.full((len(features), k), np.inf)
     for rows, x in _blocks(features, center, block):
-        nearest = np.full((len(x), k), np.inf)
-        for columns, y in _blocks(features, center, block):
-            squared, _ = _squared_distances(x, y)
+        for columns, y in _blocks(features, center, block, first=rows.start):  # the others are known by symmetry
+            squared = _distance_block(rows, columns, x, y).squared
             if rows == columns:
                 np.fill_diagonal(squared, np.inf)
-            nearest = np.partition(np.concatenate([nearest, squared], axis=1), k - 1, axis=1)[:, :k]
-        radii[rows] = nearest.max(axis=1)
-    return radii
+            else:
+                nearest[columns] = _least(nearest[columns], squared.T)
+            nearest[rows] = _least(nearest[rows], squared)
+    return nearest.max(axis=1)
 
 
-def count_in_balls(
-    points: np.ndarray, centers: np.ndarray, ball_squared_radii: np.ndarray, block: int = BLOCK
-) -> BallCounts:
-    """Which points lie in which balls, the sphere included, counted both ways.
-
-    points: (M,D), centers: (N,D), ball_squared_radii: (N,).
-    """
-    origin = _center(centers)
-    per_point, per_ball = np.zeros(len(points), dtype=np.int64), np.zeros(len(centers), dtype=np.int64)
-    for rows, x in _blocks(points, origin, block):
-        for columns, y in _blocks(centers, origin, block):
-            squared, error = _squared_distances(x, y)
-            inside = squared <= ball_squared_radii[columns] + error
-            per_point[rows] += inside.sum(axis=1)
-            per_ball[columns] += inside.sum(axis=0)
-    return BallCounts(per_point, per_ball)
+def _least(known: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Of each row the k least values of known (n,k) and more (n,m), in any order."""
+    k = known.shape[1]
+    return np.partition(np.concatenate([known, more], axis=1), k - 1, axis=1)[:, :k]
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every row of x (m,D) to every row of y (n,D), and a bound of their rounding error: both (m,n)."""
+def _distance_block(rows: slice, columns: slice, x: np.ndarray, y: np.ndarray) -> DistanceBlock:
     norms = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
-    return np.maximum(norms - 2 * (x @ y.T), 0), norms * ROUNDING
+    return DistanceBlock(rows, columns, np.maximum(norms - 2 * (x @ y.T), 0), norms * ROUNDING)
 
 
-def _blocks(features: np.ndarray, center: np.ndarray, block: int) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(0, len(features), block):
+def _blocks(features: np.ndarray, center: np.ndarray, block: int, first: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(first, len(features), block):
         rows = slice(start, min(start + block, len(features)))
         yield rows, features[rows] - center
 

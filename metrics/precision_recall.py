@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .feature_sets import check_at_least_one, check_feature_sets
-from .neighbors import BLOCK, count_in_balls, squared_radii
+from .neighbors import BLOCK, distance_blocks, squared_radii
 
 
 class PrecisionRecall(NamedTuple):
@@ -25,9 +25,9 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, block: int 
     real, fake = np.asarray(real), np.asarray(fake)
     check_at_least_one(k=k, block=block)
     check_feature_sets(real, fake, min_real=k + 1, min_fake=k + 1)
-    return PrecisionRecall(_part_on_manifold(fake, real, k, block), _part_on_manifold(real, fake, k, block))
-
-
-def _part_on_manifold(points: np.ndarray, manifold: np.ndarray, k: int, block: int) -> float:
-    counts = count_in_balls(points, manifold, squared_radii(manifold, k, block), block)
-    return float((counts.per_point > 0).mean())
+    real_radii, fake_radii = squared_radii(real, k, block), squared_radii(fake, k, block)
+    fake_on_manifold, real_on_manifold = np.zeros(len(fake), dtype=bool), np.zeros(len(real), dtype=bool)
+    for part in distance_blocks(fake, real, block):
+        fake_on_manifold[part.rows] |= part.inside(real_radii[part.columns]).any(axis=1)
+        real_on_manifold[part.columns] |= part.inside(fake_radii[part.rows, None]).any(axis=0)
+    return PrecisionRecall(float(fake_on_manifold.mean()), float(real_on_manifold.mean()))

@@ -28,7 +28,7 @@ def test_equals_the_definition(k: int, shift: float) -> None:
 
 
 def test_equal_distributions() -> None:
-    """Expected density 1; expected coverage 1 - ((N-1)...(N-k)) / ((M+N-1)...(M+N-k)), lemma 2 of the paper."""
+    """Expected density 1; expected coverage 1 - ((N-1)...(N-k)) / ((M+N-1)...(M+N-k))."""
     generator = np.random.default_rng(1)
     count, k = 100, 2
     values = [density_coverage(*generator.normal(size=(2, count, 4)), k) for _ in range(100)]

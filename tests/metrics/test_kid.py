@@ -9,7 +9,7 @@ from metrics.kid import cubic_kernel, kernel_distance, squared_mmd
 
 
 def slow_squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """Equation 4 as it is printed, pair by pair."""
+    """The unbiased estimate as it is printed, pair by pair."""
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
         return (sum(p * q for p, q in zip(a, b, strict=True)) / len(a) + 1) ** 3
@@ -63,7 +63,7 @@ def test_subsets_are_drawn_without_replacement_and_average_to_all_of_them() -> N
 
 
 def test_is_unbiased() -> None:
-    """Equal distributions: a mean of zero, thus both signs. Including the self-pairs would give 0.4 or more."""
+    """Equal distributions: a mean of zero, thus both signs. With the pairs of a row and itself it would be about 1."""
     generator = np.random.default_rng(4)
     values = [squared_mmd(generator.normal(size=(20, 4)), generator.normal(size=(20, 4))) for _ in range(600)]
     assert min(values) < 0 < max(values)

@@ -1,4 +1,4 @@
-"""Balls of k nearest neighbors against whole matrices of exact distances."""
+"""Blocks of distances and radii against whole matrices of exact distances."""
 
 import tracemalloc
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from metrics.neighbors import count_in_balls, squared_radii
+from metrics.neighbors import distance_blocks, squared_radii
+from metrics.precision_recall import precision_recall
 
 
 @pytest.mark.parametrize("k", [1, 3, 29])
@@ -24,30 +25,44 @@ def test_a_duplicate_is_a_neighbor() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 3, 8, 100])
-def test_counts_equal_whole_matrices(block: int) -> None:
+def test_blocks_make_up_the_whole_matrix(block: int) -> None:
     generator = np.random.default_rng(1)
-    points, centers = generator.normal(size=(17, 4)), generator.normal(size=(11, 4))
-    radii = generator.uniform(0.5, 3, size=11)
-    inside = cdist(points, centers) <= radii
-    counts = count_in_balls(points, centers, radii**2, block)
-    np.testing.assert_array_equal(counts.per_point, inside.sum(axis=1))
-    np.testing.assert_array_equal(counts.per_ball, inside.sum(axis=0))
+    a, b = generator.normal(size=(17, 4)), generator.normal(size=(11, 4))
+    squared, times = np.zeros((17, 11)), np.zeros((17, 11))
+    for part in distance_blocks(a, b, block):
+        assert max(part.squared.shape) <= block
+        squared[part.rows, part.columns] = part.squared
+        times[part.rows, part.columns] += 1
+    np.testing.assert_allclose(squared, cdist(a, b, "sqeuclidean"), rtol=1e-9)
+    assert (times == 1).all()
+
+
+def test_rounding_stays_within_its_bound() -> None:
+    """Thousands of dimensions, duplicates among them."""
+    features = np.random.default_rng(4).normal(size=(60, 4096)) * np.geomspace(1e-3, 1e3, 60)[:, None]
+    features[30:40] = features[:10]
+    for part in distance_blocks(features, features, 16):
+        exact = cdist(features[part.rows], features[part.columns], "sqeuclidean")
+        assert (abs(part.squared - exact) <= part.error / 2).all()
 
 
 def test_points_on_the_sphere_are_inside_at_any_block_size() -> None:
-    """A set in its own balls: each neighbor at distance k lies on a sphere, for many dimensions far from zero."""
+    """A set in its own balls: each k-th neighbor lies on a sphere, for many dimensions far from zero."""
     features = (np.random.default_rng(2).normal(size=(150, 512)) + 300).astype(np.float32)
     for block in (1, 13, 150):
         radii = squared_radii(features, 4, block)
         for other in (7, 64):
-            assert (count_in_balls(features, features, radii, other).per_ball == 5).all()
+            held = np.zeros(150, dtype=int)
+            for part in distance_blocks(features, features, other):
+                held[part.columns] += part.inside(radii[part.columns]).sum(axis=0)
+            assert (held == 5).all()
 
 
 def test_memory_does_not_grow_with_the_pairs() -> None:
     """6000 x 6000 distances would be 288 MB."""
     features = np.random.default_rng(3).normal(size=(6000, 4)).astype(np.float32)
     tracemalloc.start()
-    count_in_balls(features, features, squared_radii(features, 3, 500), 500)
+    precision_recall(features, features + 1, block=500)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 25e6
