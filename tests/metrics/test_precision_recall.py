@@ -92,3 +92,18 @@ def test_neither_block_order_nor_shift_matter(
 def test_unusable_input_raises(real: np.ndarray, fake: np.ndarray, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         precision_recall(real, fake, **options)
+
+
+@pytest.mark.parametrize("far", [0, 1e6])
+def test_just_outside_is_outside(far: float) -> None:
+    """Reals 1 apart; a fake 1e-9 beyond the last ball, or, far from zero, where fewer digits are left, 1e-6."""
+    real = np.stack([np.arange(5.0), np.full(5, far)], axis=1) + far
+    beyond = np.array([1e-6 if far else 1e-9, 0])
+    inside, outside = real[-1] + [1, 0], real[-1] + [1, 0] + beyond
+    assert precision_recall(real, np.stack([inside, inside]), k=1).precision == 1
+    assert precision_recall(real, np.stack([outside, outside]), k=1).precision == 0
+
+
+def test_one_image_repeated() -> None:
+    assert precision_recall(np.full((6, 3), 0.0), np.full((5, 3), 0.0)) == (1, 1)
+    assert precision_recall(np.full((6, 3), 0.1), np.full((5, 3), 0.2)) == (0, 0)
