@@ -93,6 +93,12 @@ def copies(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     }
 
 
+def of_part(part: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of one part, by their names in it."""
+    prefix = f"{part}/"
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def write_snapshot(
     path: str | os.PathLike, tensors: dict[str, torch.Tensor], config: TrainingConfig, kimg: float
 ) -> None:
@@ -190,7 +196,7 @@ def _check_claimed_size(config: TrainingConfig, tensors: dict[str, torch.Tensor]
 
 
 def _fill(module: nn.Module, part: str, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
-    state = {name.removeprefix(f"{part}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{part}/")}
+    state = of_part(part, tensors)
     expected = module.state_dict()
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(found[name].shape) if name in found else "missing" for found in (expected, state))

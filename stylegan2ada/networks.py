@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from .augment import AugmentPipe, make_augment_pipe
-from .checkpoint import PARTS, copies, make_discriminator, make_generator, read_snapshot
+from .checkpoint import PARTS, copies, make_discriminator, make_generator, of_part, read_snapshot
 from .compute import set_kernels, set_precision
 from .config import TrainingConfig
 from .discriminator import Discriminator
@@ -32,12 +32,6 @@ class Networks:
         """The reverse of `copies`, in place."""
         for part in PARTS:
             getattr(self, part).load_state_dict(of_part(part, tensors))
-
-
-def of_part(part: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of one part, by their names in it."""
-    prefix = f"{part}/"
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def make_networks(config: TrainingConfig, device: torch.device) -> Networks:

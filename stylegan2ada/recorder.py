@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from .background import BackgroundWriter
@@ -79,6 +80,7 @@ class Recorder:
         self._stats = StatsWriter(run_dir, purge_after=round(kimg * 1000))
         self._clock = TickClock(kimg, elapsed_sec)
         self._saved_sec = time.monotonic()
+        self._fakes: np.ndarray | None = None  # from the tick to the report of a snapshot, which shows them
 
     def __enter__(self) -> "Recorder":
         return self
@@ -110,7 +112,8 @@ class Recorder:
         line = self._clock.tick(self._means.pop(), self._ticks, kimg, p)
         line |= {f"Skipped/{phase.replace(' ', '_')}": count for phase, count in skipped.items()}
         if is_last or self.snapshot_is_due:
-            fakes = class_diversity(self._grid.images(self._networks.G_ema), self._grid.classes)
+            self._fakes = self._grid.images(self._networks.G_ema)
+            fakes = class_diversity(self._fakes, self._grid.classes)
             line |= diversity_statistics(fakes, self._real_diversity)
         self._stats.write(line, kimg, tolerate_non_finite=any(skipped.values()))
         self._log(tick_text(line))
@@ -154,9 +157,11 @@ class Recorder:
         """
         path = snapshot_path(self.run_dir, kimg)
         self._files.wait()  # a callback may read the file
+        fakes = self._grid.images(self._networks.G_ema) if self._fakes is None else self._fakes
+        save_grid(self.run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", fakes, COLUMNS)
+        self._fakes = None
         device = self._networks.augment_pipe.p.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            self._grid.save(self.run_dir / f"fakes{path.stem.rpartition('-')[2]}.png", self._networks.G_ema)
             for callback in self._on_snapshot:
                 callback(SnapshotEvent(self._networks.G_ema, kimg, path, self.run_dir, self._log))
         self._processes.barrier()

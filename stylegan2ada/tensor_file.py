@@ -39,16 +39,6 @@ def write_tensors(path: str | os.PathLike, tensors: dict[str, torch.Tensor], hea
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def read_header(path: str | os.PathLike) -> dict:
-    """The JSON header alone, unchecked; {} where the file has none, as one of another program.
-
-    Raises:
-        DamagedFile: this is no safetensors file.
-    """
-    with _explained(path), safetensors.safe_open(path, framework="np") as file:
-        return _header(file)
-
-
 def read_tensors(path: str | os.PathLike) -> tuple[dict, dict[str, torch.Tensor]]:
     """The header and all tensors. A file of an older version, without a checksum, is not checked.
 
