@@ -12,25 +12,28 @@ from torch import nn
 class Dealer:
     """Deals rows `index`, `index + parts`, `index + 2 * parts`, ... of each draw.
 
-    `count`, everywhere: the rows that are wanted here. With one part, a draw is torch's own.
+    `count`, everywhere: the rows that are wanted here. With one part, a draw is torch's own. generator: draws from it
+    instead of torch's global random state.
     """
 
-    def __init__(self, index: int = 0, parts: int = 1):
+    def __init__(self, index: int = 0, parts: int = 1, generator: torch.Generator | None = None):
         if not 0 <= index < parts:
             raise ValueError(f"there is no part {index} of {parts}")
-        self.index, self.parts = index, parts
+        self.index, self.parts, self._generator = index, parts, generator
 
     def randn(self, count: int, *shape: int, dtype: torch.dtype | None = None, device=None) -> torch.Tensor:
         """Unit normal, (count, *shape)."""
-        return self.own(torch.randn([count * self.parts, *shape], dtype=dtype, device=device))
+        shape = [count * self.parts, *shape]
+        return self.own(torch.randn(shape, generator=self._generator, dtype=dtype, device=device))
 
     def rand(self, count: int, *shape: int, dtype: torch.dtype | None = None, device=None) -> torch.Tensor:
         """Uniform in [0, 1), (count, *shape)."""
-        return self.own(torch.rand([count * self.parts, *shape], dtype=dtype, device=device))
+        shape = [count * self.parts, *shape]
+        return self.own(torch.rand(shape, generator=self._generator, dtype=dtype, device=device))
 
     def randint(self, high: int, count: int, device=None) -> torch.Tensor:
         """Uniform in 0, 1, ... high-1, (count,)."""
-        return self.own(torch.randint(high, [count * self.parts], device=device))
+        return self.own(torch.randint(high, [count * self.parts], generator=self._generator, device=device))
 
     def own(self, rows: torch.Tensor) -> torch.Tensor:
         """Of the rows of a whole batch, those of this part."""

@@ -79,7 +79,7 @@ def images_of_seeds(
         ws = ws_of_seeds(G, batch_seeds, batch_classes, truncation_psi)
         with _drawn_with(batch_seeds[0], enabled=noise_mode == "random"):
             images = G.synthesis(ws, noise_mode=noise_mode)
-        _check_finite(images, [f"seed {seed}" for seed in batch_seeds])
+        check_finite(images, [f"seed {seed}" for seed in batch_seeds])
         for seed, class_index, pixels in zip(batch_seeds, batch_classes, to_uint8(images).cpu().numpy(), strict=True):
             yield GeneratedImage(seed, class_index, pixels)
 
@@ -98,7 +98,7 @@ def images_of_ws(
     for batch in ws.split(1 if noise_mode == "random" else batch_size):
         with _drawn_with(0, enabled=noise_mode == "random"):
             images = G.synthesis(batch.to(device), noise_mode=noise_mode)
-        _check_finite(images, [f"latent {first + index}" for index in range(len(batch))])
+        check_finite(images, [f"latent {first + index}" for index in range(len(batch))])
         first += len(batch)
         yield from to_uint8(images).cpu().numpy()
 
@@ -112,7 +112,8 @@ def _drawn_with(seed: int, enabled: bool) -> Iterator[None]:
         yield
 
 
-def _check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
+def check_finite(images: torch.Tensor, names: Sequence[str]) -> None:
+    """Raises NonFiniteError, with the name of the first of the images (N,C,H,W) that holds NaN or Inf."""
     broken = ~images.isfinite().flatten(1).all(dim=1)
     if broken.any():
         name = names[int(broken.nonzero()[0])]

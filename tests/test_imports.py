@@ -38,6 +38,7 @@ ROOMS = (
         "stylegan2ada.ops.kernels",
         "stylegan2ada.ops",
         "stylegan2ada.dataset",
+        "stylegan2ada.dataset_chunks",
         "stylegan2ada.dataset_labels",
         "stylegan2ada.dataset_writer",
         "stylegan2ada.data_loader",
@@ -56,7 +57,7 @@ ROOMS = (
         "stylegan2ada.projection",
         "stylegan2ada.style_mixing",
     ),
-    ("stylegan2ada.compute", "stylegan2ada.augment", "stylegan2ada.losses"),
+    ("stylegan2ada.compute", "stylegan2ada.augment", "stylegan2ada.generated_images", "stylegan2ada.losses"),
     (
         "stylegan2ada.legacy.__init__",
         "stylegan2ada.legacy.arguments",
