@@ -6,19 +6,32 @@ import numpy as np
 import torch
 
 Detector = Callable[[torch.Tensor], torch.Tensor]
-"""uint8 (N,3,H,W) to features (N,D)."""
+"""uint8 (N,3,H,W), on any device, to features (N,D).
+
+It may have a `name`, for people, and a `sha256` of its file or of whatever it is; see `name_of` and `key_of`.
+"""
+
+
+def name_of(detector: Detector) -> str:
+    return getattr(detector, "name", None) or getattr(detector, "__name__", None) or type(detector).__name__
+
+
+def key_of(detector: Detector) -> str | None:
+    """What stands for the detector in caches and records; None where nothing does."""
+    return getattr(detector, "sha256", None)
 
 
 def collect_features(batches: Iterable[torch.Tensor], detector: Detector) -> np.ndarray:
     """uint8 (N,C,H,W) batches, C 1 or 3, to float64 features (total N, D); grey is repeated to 3 channels."""
     with torch.no_grad():
-        collected = [detector(_three_channels(batch)).double().cpu().numpy() for batch in batches]
+        collected = [detector(three_channels(batch)).double().cpu().numpy() for batch in batches]
     if not collected:
         raise ValueError("there are no images to compute features of")
     return np.concatenate(collected)
 
 
-def _three_channels(pixels: torch.Tensor) -> torch.Tensor:
+def three_channels(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,C,H,W), C 1 or 3, to (N,3,H,W)."""
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise ValueError(f"batches must be uint8 (N,1,H,W) or (N,3,H,W), not {pixels.dtype} {tuple(pixels.shape)}")
     return pixels.expand(-1, 3, -1, -1)
