@@ -1,7 +1,8 @@
 """DICOM radiographs and their annotations CSV -> a StyleGAN2-ADA dataset (SpineGAN paper, section 3).
 
 No file vanishes: every input, that is every file found and every annotated id without a file, is converted or
-stands in the rejects CSV with its reason. Nothing from a header and no id gets into the dataset.
+stands in the rejects CSV with its reason. Nothing from a header and no id gets into the dataset; of the studies only
+which images share one, as numbers dealt at random.
 """
 
 import collections
@@ -118,13 +119,15 @@ def convert(
     names, only_folder = find_radiographs(source, annotations.name)
     labelled, rejects, without_file = _assign_labels(names, notes, label_set)
     inputs = len(names) + without_file
+    studies = notes.study_numbers([image_id(name, notes.lesion_types) for name in labelled])
+    groups = {} if studies is None else dict(zip(labelled, studies, strict=True))
     class_counts = dict.fromkeys(label_set.classes, 0)
     with writer:
         for name, square in _read_all(source, list(labelled), recipe, workers, progress):
             if isinstance(square, Rejected):
                 rejects.append(Reject(name, square.reason, square.detail))
             else:
-                writer.add(square, labelled[name])
+                writer.add(square, labelled[name], groups.get(name))
                 class_counts[label_set.classes[labelled[name]]] += 1
         rejects.sort(key=lambda reject: reject.file)
         report = ConversionReport(

@@ -26,6 +26,7 @@ PHANTOM_SCALE = RunOptions(
 )  # fmt: skip
 
 PHANTOM_CLASSIFIER_EPOCHS = 12
+CONVERSION_VERSION = 2  # raise it when the same DICOM files give other datasets; 2 knows which images share a study
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class PhantomDatasets:
 
 
 def phantom_paths(cache_dir: Path, size: PhantomSize) -> PhantomDatasets:
-    folder = cache_dir / size.name
+    folder = cache_dir / size.name / f"conversion{CONVERSION_VERSION}"
     stem = f"{size.labels}-{size.resolution_px}px"
     return PhantomDatasets(folder / f"train-{stem}.zip", folder / f"test-{stem}.zip")
 

@@ -1,5 +1,6 @@
 """What the classifier needs of a dataset, and parts and unions of datasets that give it."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,6 +28,20 @@ class LabelledImages(Protocol):
     def labels(self) -> np.ndarray:
         """float32 (N,K)."""
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """int (N,), equal for images of one study; None where the studies are not known."""
+
+    @property
+    def image_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def notice(self) -> str | None:
+        """What whoever uses the images should know, e.g. that they are not clinical."""
+
+    def fingerprint(self) -> str:
+        """Equal for equal images and labels; no image is decoded for it."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,8 +54,7 @@ class Joined:
     def __init__(self, datasets: Sequence[LabelledImages]) -> None:
         first = datasets[0]
         for other in datasets[1:]:
-            _check_same(first, other, "resolution", "px")
-            _check_same(first, other, "num_channels", "channels")
+            check_same_form(first, other)
             if not same_classes(names_of_classes(first), names_of_classes(other)):
                 raise UserError(
                     f"{first.name} has the classes {', '.join(names_of_classes(first))}, {other.name} has "
@@ -51,7 +65,14 @@ class Joined:
         self.num_channels = first.num_channels
         self.class_names = first.class_names
         self.labels = np.concatenate([dataset.labels for dataset in datasets])
+        self.groups = _joined_groups(datasets)
+        self.image_names = tuple(name for dataset in datasets for name in dataset.image_names)
+        self.notice = "; ".join(sorted({dataset.notice for dataset in datasets if dataset.notice})) or None
+        self._datasets = tuple(datasets)
         self._places = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+
+    def fingerprint(self) -> str:
+        return _hash(*(dataset.fingerprint() for dataset in self._datasets))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -72,6 +93,12 @@ class Selection:
         self.num_channels = dataset.num_channels
         self.class_names = dataset.class_names
         self.labels = dataset.labels[self._indices]
+        self.groups = None if dataset.groups is None else dataset.groups[self._indices]
+        self.image_names = tuple(dataset.image_names[index] for index in self._indices)
+        self.notice = dataset.notice
+
+    def fingerprint(self) -> str:
+        return _hash(self._dataset.fingerprint(), *map(str, self._indices))
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -145,9 +172,32 @@ def proportional_subset(dataset: LabelledImages, count: int, seed: int) -> Selec
     return Selection(dataset, np.sort(np.concatenate(chosen)))
 
 
+def check_same_form(first: LabelledImages, other: LabelledImages) -> None:
+    """Raises `UserError` unless both have images of one size and number of channels."""
+    _check_same(first, other, "resolution", "px")
+    _check_same(first, other, "num_channels", "channels")
+
+
 def _check_same(first: LabelledImages, other: LabelledImages, attribute: str, unit: str) -> None:
     if getattr(first, attribute) != getattr(other, attribute):
         raise UserError(
             f"{first.name} has images of {getattr(first, attribute)} {unit}, {other.name} of "
             f"{getattr(other, attribute)}: convert them alike"
         )
+
+
+def _joined_groups(datasets: Sequence[LabelledImages]) -> np.ndarray | None:
+    """Groups of different datasets are different; an image whose study is not known is one of its own."""
+    if all(dataset.groups is None for dataset in datasets):
+        return None
+    parts, first = [], 0
+    for dataset in datasets:
+        groups = np.arange(len(dataset)) if dataset.groups is None else dataset.groups
+        _, numbers = np.unique(groups, return_inverse=True)
+        parts.append(first + numbers)
+        first += len(dataset)
+    return np.concatenate(parts)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

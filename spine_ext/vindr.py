@@ -7,8 +7,10 @@ boxes.
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from stylegan2ada.errors import UserError
 
@@ -38,10 +40,25 @@ class Annotations:
     Attributes:
         lesion_types: image id -> its distinct lesion types in label order; an empty tuple means `No finding`.
         repeated_rows: how many rows repeat an earlier one in every column; they change no label.
+        studies: image id -> study id; empty where the CSV has no such column.
     """
 
     lesion_types: dict[str, tuple[str, ...]]
     repeated_rows: int = 0
+    studies: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def study_numbers(self, image_ids: Sequence[str], seed: int = 0) -> list[int] | None:
+        """A number from 0 for each image, equal within a study; None where the CSV knows no studies.
+
+        The numbers are dealt at random, so they tell nothing of the ids. An image with an empty study id is a study
+        of its own.
+        """
+        if not any(self.studies.get(image_id) for image_id in image_ids):
+            return None
+        keys = [(self.studies[one], "") if self.studies[one] else ("", one) for one in image_ids]
+        distinct = sorted(set(keys))
+        numbers = dict(zip(distinct, np.random.RandomState(seed).permutation(len(distinct)).tolist(), strict=True))
+        return [numbers[key] for key in keys]
 
     def binary_label(self, image_id: str) -> int:
         """Index into `BINARY_CLASSES`: abnormal unless `No finding`."""
@@ -101,7 +118,8 @@ def read_annotations(path: str | os.PathLike) -> Annotations:
         seen.add(key)
     if not found:
         raise UserError(f"{path} holds no rows below its header: give the annotations of the images")
-    return Annotations({image_id: _in_label_order(types) for image_id, types in found.items()}, repeated)
+    lesion_types = {image_id: _in_label_order(types) for image_id, types in found.items()}
+    return Annotations(lesion_types, repeated, studies)
 
 
 def _in_label_order(types: set[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch.utils.data
 
-from .dataset_labels import no_labels, read_labels, read_notice
+from .dataset_labels import no_labels, read_groups, read_labels, read_notice
 from .errors import UserError
 from .image_files import (
     IMAGE_FORMATS,
@@ -96,6 +96,20 @@ class ImageDataset(torch.utils.data.Dataset):
     def labels(self) -> np.ndarray:
         """float32 (N,K), in the order of the images."""
         return self._labels.vectors(self._indices)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """int64 (N,): equal for images that belong together, e.g. to one study; None where it is not known.
+
+        Training ignores them: they are for whoever divides the images or judges by them.
+        """
+        groups = read_groups(self._files, self._names)
+        return None if groups is None else groups[self._indices]
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """Names of the image files in the dataset, in the order of the images."""
+        return tuple(self._names[index] for index in self._indices)
 
     def fingerprint(self) -> str:
         """A hash of the names, contents and labels of the images in use, wherever they lie: equal for equal data.

@@ -11,6 +11,7 @@ from .image_files import ImageFiles, read_text
 
 INDEX_NAME = "dataset.json"
 MAX_CLASSES = 2**16
+MAX_GROUP = 2**31
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -57,6 +58,31 @@ def read_notice(files: ImageFiles) -> str | None:
         return None
     notice = _parse(read_text(files, INDEX_NAME), f"{INDEX_NAME} in {files.path}").get("notice")
     return notice if isinstance(notice, str) else None
+
+
+def read_groups(files: ImageFiles, image_names: Sequence[str]) -> np.ndarray | None:
+    """int64 (N,): a number per named image, equal for images that belong together; None where the file has none.
+
+    `groups` stands in the order of `labels`, or without labels in that of the names.
+    """
+    if INDEX_NAME not in files.names():
+        return None
+    where = f"{INDEX_NAME} in {files.path}"
+    index = _parse(read_text(files, INDEX_NAME), where)
+    groups = index.get("groups")
+    if groups is None:
+        return None
+    if not (isinstance(groups, list) and all(type(group) is int and 0 <= group < MAX_GROUP for group in groups)):
+        raise UserError(f"'groups' of {where} must be a list of whole numbers from 0; make the dataset again")
+    names = image_names
+    if index.get("labels") is not None:
+        names = list(_labels_by_name(index["labels"], where))
+    by_name = dict(zip(names, groups, strict=False))
+    if len(names) != len(groups) or not by_name.keys() >= set(image_names):
+        raise UserError(
+            f"'groups' of {where} has {len(groups)} numbers for {len(image_names)} images: make the dataset again"
+        )
+    return np.array([by_name[name] for name in image_names], dtype=np.int64)
 
 
 def _parse(text: str, where: str) -> dict:

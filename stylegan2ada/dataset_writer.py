@@ -1,7 +1,7 @@
 """Writing image datasets in the official StyleGAN2-ADA format: a zip, or a folder with the same members.
 
 Members are `00000/img00000000.png`, ... and `dataset.json`: `{"labels": [[name, class], ...] | null}` and our
-further keys (`classes`: the class names). Equal images give equal bytes: members carry a fixed time stamp.
+further keys (`classes`: the class names; `groups`: a number per image, equal for images that belong together). Equal images give equal bytes: members carry a fixed time stamp.
 """
 
 import contextlib
@@ -49,10 +49,11 @@ class DatasetWriter:
         self.dest = Path(dest)
         self.classes = None if classes is None else [str(name) for name in classes]
         self.metadata = dict(metadata or {})
-        if reserved := {"labels", "classes"} & self.metadata.keys():
+        if reserved := {"labels", "classes", "groups"} & self.metadata.keys():
             raise ValueError(f"metadata may not hold the reserved keys {sorted(reserved)}")
         _check_destination(self.dest, overwrite)
         self._labels: list[tuple[str, int | None]] = []
+        self._groups: list[int | None] = []
         self._shape: tuple[int, ...] | None = None
         self._stack = contextlib.ExitStack()
         self._write_member: WriteMember | None = None
@@ -74,19 +75,22 @@ class DatasetWriter:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def add(self, pixels: np.ndarray, label: int | None = None) -> str:
+    def add(self, pixels: np.ndarray, label: int | None = None, group: int | None = None) -> str:
         """Writes one uint8 (H,W) or (H,W,3) image; returns its member name.
 
-        All images have one shape, H = W = a power of two; either all have a label or none has.
+        All images have one shape, H = W = a power of two; either all have a label or none has, and so with groups.
+        Images of one group belong together, e.g. to one study.
         """
         if self._write_member is None:
             raise RuntimeError("DatasetWriter.add() works inside its with block only")
         self._check_pixels(pixels)
         label = self._checked_label(label)
+        group = self._checked_group(group)
         index = len(self._labels)
         name = f"{index // 1000:05d}/img{index:08d}.png"
         self._write(name, png_bytes(pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)))
         self._labels.append((name, label))
+        self._groups.append(group)
         self._shape = pixels.shape
         return name
 
@@ -116,6 +120,16 @@ class DatasetWriter:
             raise ValueError(f"label {label} is outside the range of classes{known}")
         return label
 
+    def _checked_group(self, group: int | None) -> int | None:
+        if self._groups and (self._groups[0] is None) != (group is None):
+            raise ValueError("either all images have a group or none has")
+        if group is None:
+            return None
+        group = operator.index(group)
+        if group < 0:
+            raise ValueError(f"group {group} is negative: groups are numbers from 0")
+        return group
+
     def _write(self, name: str, data: bytes) -> None:
         try:
             self._write_member(name, data)
@@ -131,7 +145,8 @@ class DatasetWriter:
                 raise UserError(f"no image to write: {self.dest} was not made")
             labels = None if self._labels[0][1] is None else self._labels
             classes = {} if self.classes is None else {"classes": self.classes}
-            index = {"labels": labels, **classes, **self.metadata}
+            groups = {} if self._groups[0] is None else {"groups": self._groups}
+            index = {"labels": labels, **classes, **groups, **self.metadata}
             self._write(INDEX_NAME, json.dumps(index, allow_nan=False).encode())
         self._write_member = None
 

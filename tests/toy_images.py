@@ -27,6 +27,19 @@ class ToyImages:
     resolution: int = 32
     num_channels: int = 1
     seed: int = 0
+    studies: list[int] | None = None
+    notice: str | None = None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        return None if self.studies is None else np.array(self.studies)
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}{index}.png" for index in range(len(self)))
+
+    def fingerprint(self) -> str:
+        return f"{self.classes} {self.class_names} {self.resolution} {self.num_channels} {self.seed}"
 
     @property
     def num_classes(self) -> int:
@@ -45,11 +58,16 @@ class ToyImages:
 
 
 def write_toy_zip(
-    path: Path, classes: list[int], names: list[str] | None = None, seed: int = 0, notice: str | None = None
+    path: Path,
+    classes: list[int],
+    names: list[str] | None = None,
+    seed: int = 0,
+    notice: str | None = None,
+    studies: list[int] | None = None,
 ) -> Path:
     rng = np.random.default_rng(seed)
     metadata = {} if notice is None else {"notice": notice}
     with DatasetWriter(path, names or ["normal", "abnormal"], metadata) as writer:
-        for label in classes:
-            writer.add(toy_pixels(label, rng), label)
+        for index, label in enumerate(classes):
+            writer.add(toy_pixels(label, rng), label, None if studies is None else studies[index])
     return path
