@@ -1,27 +1,21 @@
 """Starting weights of the classifier: DenseNet121 trained on ImageNet, or random where those are missing."""
 
-import hashlib
-import http.client
 import os
 import re
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from stylegan2ada.download import FetchError, Limits, cached_file, hash_of_file
 from stylegan2ada.errors import UserError
-from stylegan2ada.files import atomic_path
 
 IMAGENET_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
 IMAGENET_SHA256_PREFIX = "a639ec97"  # PyTorch's checkpoints carry the start of their SHA-256 in their name
 
-CONNECT_TIMEOUT_SEC = 8
-DOWNLOAD_LIMIT_SEC = 180
 _LARGEST_FILE_BYTES = 200_000_000  # the ImageNet file has 32 MB
-_CHUNK_BYTES = 1 << 18
+LIMITS = Limits("such file", _LARGEST_FILE_BYTES, total_sec=180, silence_sec=8)
 
 # Checkpoints from before torch 0.4 name the parts of a dense layer "norm.1", today's modules "norm1".
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
@@ -51,7 +45,7 @@ def load_starting_weights(backbone: nn.Module, choice: str, notify: Callable[[st
     else:
         path = Path(choice)
     _fill(backbone, path)
-    return "imagenet" if _sha256(path).startswith(IMAGENET_SHA256_PREFIX) else "file"
+    return "imagenet" if hash_of_file(path).startswith(IMAGENET_SHA256_PREFIX) else "file"
 
 
 def cache_dir() -> Path:
@@ -66,38 +60,13 @@ def fetch_imagenet_weights(notify: Callable[[str], None]) -> Path:
     Raises `WeightsUnavailable`, which says what to fetch and where to put it.
     """
     path = cache_dir() / IMAGENET_URL.rpartition("/")[2]
-    if path.is_file() and _sha256(path).startswith(IMAGENET_SHA256_PREFIX):
-        return path
-    notify(f"Fetching {IMAGENET_URL}")
+    otherwise = "name it with classify.py --weights"
     try:
-        _download(path)
-    except (OSError, http.client.HTTPException) as error:
-        raise WeightsUnavailable(
-            f"cannot fetch {IMAGENET_URL} ({error}); put that file at {path} yourself, "
-            "or name it with classify.py --weights"
-        ) from error
-    return path
-
-
-def _download(destination: Path) -> None:
-    """Fetches the checkpoint; `destination` appears only when its hash is right."""
-    started, digest, size = time.monotonic(), hashlib.sha256(), 0
-    with (
-        urllib.request.urlopen(IMAGENET_URL, timeout=CONNECT_TIMEOUT_SEC) as response,
-        atomic_path(destination) as temporary,
-    ):
-        with open(temporary, "wb") as file:
-            while chunk := response.read(_CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-                if time.monotonic() - started > DOWNLOAD_LIMIT_SEC:
-                    raise TimeoutError(f"only {size / 1e6:.0f} MB came within {DOWNLOAD_LIMIT_SEC} s")
-                if size > _LARGEST_FILE_BYTES:
-                    raise OSError(f"the answer is larger than {_LARGEST_FILE_BYTES / 1e6:.0f} MB")
-        found = digest.hexdigest()[: len(IMAGENET_SHA256_PREFIX)]
-        if found != IMAGENET_SHA256_PREFIX:
-            raise OSError(f"what came is another file: its SHA-256 begins {found}, not {IMAGENET_SHA256_PREFIX}")
+        return cached_file(
+            IMAGENET_URL, path, LIMITS, sha256=IMAGENET_SHA256_PREFIX, otherwise=otherwise, notify=notify
+        )
+    except FetchError as error:
+        raise WeightsUnavailable(str(error)) from error
 
 
 def _fill(backbone: nn.Module, path: Path) -> None:
@@ -131,11 +100,3 @@ def _read_checkpoint(path: Path) -> dict:
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path} holds a {type(checkpoint).__name__}, not a table of weights: {remedy}")
     return checkpoint
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

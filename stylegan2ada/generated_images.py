@@ -101,12 +101,13 @@ class GeneratedImages:
     def path_pairs(
         self,
         index: int,
-        space: Literal["z", "w"] = "w",
-        sampling: Literal["end", "full"] = "end",
+        *,
         epsilon: float = PATH_EPSILON,
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Chunk `index` of pairs of images of which one lies `epsilon` further on a path between two latents: float
-        (n,C,H,W) in 0..255, not rounded, at t and t + epsilon; 64 pairs in all.
+        space: Literal["z", "w"] = "w",
+        sampling: Literal["full", "end"] = "end",
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Chunk `index` of pairs of images that lie `epsilon` apart on a path between two latents: float (64,C,H,W)
+        in about 0..255, not rounded, at t and at t + epsilon.
 
         StyleGAN, section 4.1: paths are spherical in Z and straight in W. Both ends, and both images, have the same
         label and the same (constant) noise.
@@ -121,13 +122,14 @@ class GeneratedImages:
         labels = self._draw_labels(random)
         uniform = torch.from_numpy(random.uniform(size=(CHUNK_SIZE, 1))).to(self._device)
         t = uniform if sampling == "full" else torch.zeros_like(uniform)
+        pairs = torch.empty([2, CHUNK_SIZE, *self._image_shape()], device=self._device)
         for _, own in self._pieces():
             ws = [self._on_path(z0[own], z1[own], labels[own], at[own], space) for at in (t, t + epsilon)]
             images = self._G.synthesis(torch.cat(ws), noise_mode="const")
-            first, second = images.chunk(2)
-            self._check(first, index, own)
-            self._check(second, index, own)
-            yield to_byte_range(first), to_byte_range(second)
+            for pair, half in zip(pairs, images.chunk(2), strict=True):
+                self._check(half, index, own)
+                pair[own] = to_byte_range(half)
+        return pairs[0], pairs[1]
 
     def _on_path(
         self, z0: torch.Tensor, z1: torch.Tensor, c: torch.Tensor, t: torch.Tensor, space: str

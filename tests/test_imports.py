@@ -26,6 +26,7 @@ ROOMS = (
         "stylegan2ada.cli_values",
         "stylegan2ada.dealing",
         "stylegan2ada.doctor",
+        "stylegan2ada.download",
         "stylegan2ada.launch",
         "stylegan2ada.processes",
         "stylegan2ada.progress",

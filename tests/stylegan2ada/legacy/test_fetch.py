@@ -1,19 +1,21 @@
 """Networks by URL: fetched once and whole, kept, checked; one line where that fails."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
 import io
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from stylegan2ada import load
+from stylegan2ada import download, load
 from stylegan2ada.errors import UserError
 from stylegan2ada.legacy import fetch as fetching
 from stylegan2ada.legacy.fetch import PRESET_URLS, cached_path, fetch, is_remote
@@ -83,6 +85,10 @@ def assert_fails(url: str, cache: Path, match: str) -> None:
     assert not cache.exists() or list(cache.iterdir()) == []
 
 
+def set_limits(monkeypatch, **limits: float) -> None:
+    monkeypatch.setattr(fetching, "LIMITS", dataclasses.replace(fetching.LIMITS, **limits))
+
+
 class TestFetching:
     def test_a_network_by_url(self, server, cache, capsys):
         save_official(server.folder / "network.pkl", snapshot())
@@ -140,18 +146,18 @@ class TestFailure:
         assert_fails(f"{server.url}/large.pkl", cache, "1000.0 GB, more than any network")
 
     def test_too_large_without_saying_so(self, server, cache, monkeypatch):
-        monkeypatch.setattr(fetching, "MAX_BYTES", 50)
+        set_limits(monkeypatch, max_bytes=50)
         assert_fails(f"{server.url}/unsized.pkl", cache, "more than any network")
 
     def test_a_byte_now_and_then(self, server, cache, monkeypatch):
         """Each comes within the time-out; all of them would take two seconds here."""
-        monkeypatch.setattr(fetching, "LIMIT_SEC", 0.1)
+        set_limits(monkeypatch, total_sec=0.1)
         started = time.monotonic()
         assert_fails(f"{server.url}/drops.pkl", cache, "within")
         assert time.monotonic() - started < 1.5
 
     def test_too_slow(self, server, cache, monkeypatch):
-        monkeypatch.setattr(fetching, "LIMIT_SEC", -1)
+        set_limits(monkeypatch, total_sec=-1)
         assert_fails(f"{server.url}/unsized.pkl", cache, "within")
 
     @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1:9/x.pkl", "gopher://127.0.0.1:9/"])
@@ -163,9 +169,9 @@ class TestFailure:
         assert fetch(f"{server.url}/to/{server.url}/network.pkl", notify=lambda line: None).read_bytes() == b"x"
 
     def test_no_redirection_from_https_to_http(self):
-        request = fetching.urllib.request.Request("https://example.org/a")
+        request = urllib.request.Request("https://example.org/a")
         with pytest.raises(OSError, match="which is not https"):
-            fetching._SafeRedirects().redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/a")
+            download._SafeRedirects().redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/a")
 
     @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x.pkl", "s3://bucket/x.pkl", "://x"])
     def test_other_schemes(self, url):
@@ -193,10 +199,10 @@ class TestOfficialNames:
         assert cached_path("ffhq256") == cache / "ffhq-res256-mirror-paper256-noaug.pkl"
 
     def test_without_a_network_say_what_to_put_where(self, cache, monkeypatch):
-        def fail(url, destination):
+        def fail(*arguments):
             raise OSError("no route to host")
 
-        monkeypatch.setattr(fetching, "_download", fail)
+        monkeypatch.setattr(download, "_download", fail)
         with pytest.raises(UserError, match="cannot fetch ffhq256, https://") as error:
             load("ffhq256")
         assert str(cached_path("ffhq256")) in str(error.value)
