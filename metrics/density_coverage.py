@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .feature_sets import check_at_least_one, check_feature_sets
-from .neighbors import BLOCK, distance_blocks, squared_radii
+from .neighbors import BLOCK, distance_blocks, in_any_process, squared_radii
+from .shards import ALONE, Shards
+from .sources import Progress
 
 
 class DensityCoverage(NamedTuple):
@@ -13,7 +15,14 @@ class DensityCoverage(NamedTuple):
     coverage: float
 
 
-def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5, block: int = BLOCK) -> DensityCoverage:
+def density_coverage(
+    real: np.ndarray,
+    fake: np.ndarray,
+    k: int = 5,
+    block: int = BLOCK,
+    shards: Shards = ALONE,
+    progress: Progress | None = None,
+) -> DensityCoverage:
     """Density: how many balls of reals hold a fake, on average, over k. Coverage: the part of them that hold one.
 
     real: (N,D), more than k rows; fake: (M,D), at least one. A ball reaches from a real feature to its k-th
@@ -25,10 +34,11 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5, block: int 
     real, fake = np.asarray(real), np.asarray(fake)
     check_at_least_one(k=k, block=block)
     check_feature_sets(real, fake, min_real=k + 1, min_fake=1)
-    radii = squared_radii(real, k, block)
+    radii = squared_radii(real, k, block, shards, progress)
     held, covered = 0, np.zeros(len(real), dtype=bool)
-    for part in distance_blocks(fake, real, block):
+    for part in distance_blocks(fake, real, block, shards, progress):
         inside = part.inside(radii[part.columns])
         held += int(inside.sum())
         covered[part.columns] |= inside.any(axis=0)
-    return DensityCoverage(held / (k * len(fake)), float(covered.mean()))
+    held, covered = sum(shards.gather(np.array([held])))[0], in_any_process(covered, shards)
+    return DensityCoverage(float(held / (k * len(fake))), float(covered.mean()))

@@ -13,7 +13,7 @@ class Detectors:
 
     distribution, manifold: uint8 (N,3,H,W) to features (N,D).
     probabilities: uint8 (N,3,H,W) to those of classes, (N,K).
-    perceptual: float (N,C,H,W) in 0..255 to (N,D), whose squared differences say how different images look.
+    perceptual: float (N,3,H,W) in 0..255 to (N,D), whose squared differences say how different images look.
     """
 
     distribution: Detector | None = None

@@ -2,7 +2,7 @@
 
 Balls of these radii stand for the manifold that the features come from (Kynkaanniemi et al. 2019, section 2).
 Memory beyond the features: a few matrices of block x block and block x D in float64. Features may be float16 or
-float32; what is computed with them is float64.
+float32; what is computed with them is float64. Several processes share the blocks of rows; all get the results.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .shards import ALONE, Shards
+from .sources import Progress
+
 BLOCK = 2048
+_MIN_BLOCKS_SHOWN = 4  # less is over in a moment
 
 # Distances come from |x|^2 + |y|^2 - 2 x.y, whose rounding error stays below this part of |x|^2 + |y|^2 for some
 # thousand dimensions. A point on a sphere must count as inside whichever way its distance was rounded, else
@@ -31,22 +35,34 @@ class DistanceBlock(NamedTuple):
         return self.squared <= squared_radii + self.error
 
 
-def distance_blocks(a: np.ndarray, b: np.ndarray, block: int = BLOCK) -> Iterator[DistanceBlock]:
-    """All distances between the rows of a (M,D) and those of b (N,D), each once."""
+def distance_blocks(
+    a: np.ndarray,
+    b: np.ndarray,
+    block: int = BLOCK,
+    shards: Shards = ALONE,
+    progress: Progress | None = None,
+) -> Iterator[DistanceBlock]:
+    """All distances between the rows of a (M,D) and those of b (N,D), each once, in one of the processes."""
     center = _center(b)
-    for rows, x in _blocks(a, center, block):
+    for rows, x in _shared_blocks(a, center, block, shards, progress):
         for columns, y in _blocks(b, center, block):
             yield _distance_block(rows, columns, x, y)
 
 
-def squared_radii(features: np.ndarray, k: int, block: int = BLOCK) -> np.ndarray:
+def squared_radii(
+    features: np.ndarray,
+    k: int,
+    block: int = BLOCK,
+    shards: Shards = ALONE,
+    progress: Progress | None = None,
+) -> np.ndarray:
     """Squared distance of each row to the k-th nearest other row. features: (N,D), N > k, to float64 (N,).
 
     A row is no neighbor of itself; a duplicate of it is, at distance zero.
     """
     center = _center(features)
     nearest = np.full((len(features), k), np.inf)
-    for rows, x in _blocks(features, center, block):
+    for rows, x in _shared_blocks(features, center, block, shards, progress):
         for columns, y in _blocks(features, center, block, first=rows.start):  # the others are known by symmetry
             squared = _distance_block(rows, columns, x, y).squared
             if rows == columns:
@@ -54,7 +70,15 @@ def squared_radii(features: np.ndarray, k: int, block: int = BLOCK) -> np.ndarra
             else:
                 nearest[columns] = _least(nearest[columns], squared.T)
             nearest[rows] = _least(nearest[rows], squared)
-    return nearest.max(axis=1)
+    parts = shards.gather(nearest)
+    for part in parts[1:]:
+        parts[0] = _least(parts[0], part)
+    return parts[0].max(axis=1)
+
+
+def in_any_process(mask: np.ndarray, shards: Shards) -> np.ndarray:
+    """bool (N,): what is true in at least one process."""
+    return np.any(shards.gather(mask), axis=0)
 
 
 def _least(known: np.ndarray, more: np.ndarray) -> np.ndarray:
@@ -72,6 +96,19 @@ def _blocks(features: np.ndarray, center: np.ndarray, block: int, first: int = 0
     for start in range(first, len(features), block):
         rows = slice(start, min(start + block, len(features)))
         yield rows, features[rows] - center
+
+
+def _shared_blocks(
+    features: np.ndarray, center: np.ndarray, block: int, shards: Shards, progress: Progress | None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of this process: every world_size-th, since those of a triangle differ in their work."""
+    total = -(-len(features) // block)
+    advance = progress("nearest neighbors", "block") if progress and total >= _MIN_BLOCKS_SHOWN else None
+    for number in range(shards.rank, total, shards.world_size):
+        rows = slice(number * block, min((number + 1) * block, len(features)))
+        yield rows, features[rows] - center
+        if advance:
+            advance(min(number + shards.world_size, total), total)
 
 
 def _center(features: np.ndarray) -> np.ndarray:

@@ -14,26 +14,29 @@ from .sources import CHUNK_SIZE, PathSource, Progress
 
 
 def path_lengths(
-    request: PathLengthRequest, source: PathSource, features: PerceptualFeatures, shards: Shards,
+    request: PathLengthRequest,
+    source: PathSource,
+    features: PerceptualFeatures,
+    shards: Shards,
     progress: Progress | None,
-) -> np.ndarray:  # fmt: skip
-    """float64 (N,), N as requested, the same in all processes. MetricError for NaN or Inf."""
+) -> np.ndarray:
+    """float64 (N,), the same in all processes. N is as requested, rounded up to whole chunks: a chunk's paths may come
+    in any order. MetricError for NaN or Inf.
+    """
     num_chunks = -(-request.num_fake // CHUNK_SIZE)
-    indices = range(shards.rank, num_chunks, shards.world_size)
     advance = progress(request.name, "path") if progress else None
-    lengths = np.zeros((num_chunks, CHUNK_SIZE))
-
-    def pairs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for index in indices:
-            yield source.path_pairs(index, epsilon=EPSILON, space=request.space, sampling=request.sampling)
-
-    for index, found in zip(indices, squared_path_lengths(pairs(), features), strict=True):
-        lengths[index, : len(found)] = found
+    found = []
+    for index in range(shards.rank, num_chunks, shards.world_size):
+        pairs = source.path_pairs(index, space=request.space, sampling=request.sampling, epsilon=EPSILON)
+        found += squared_path_lengths(_as_rgb(pairs), features)
         if advance:
-            advance(min((index + 1) * CHUNK_SIZE, request.num_fake), request.num_fake)
-    whole = sum(shards.gather(lengths)).reshape(-1)[: request.num_fake]  # what a process lacks is zero there
-    if not np.isfinite(whole).all():
-        raise MetricError(
-            f"{request.name}: {name_of(features)} gives NaN or Inf for path {np.isfinite(whole).argmin()}"
-        )
-    return whole
+            advance(min(index + shards.world_size, num_chunks) * CHUNK_SIZE, num_chunks * CHUNK_SIZE)
+    lengths = np.concatenate(shards.gather(np.concatenate([np.zeros(0), *found])))
+    if not np.isfinite(lengths).all():
+        raise MetricError(f"{request.name}: {name_of(features)} gives NaN or Inf")
+    return lengths
+
+
+def _as_rgb(pairs: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for a, b in pairs:
+        yield a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1)

@@ -11,14 +11,14 @@ EPSILON = 1e-4
 OUTLIER_PERCENT = 1.0
 
 PerceptualFeatures = Callable[[torch.Tensor], torch.Tensor]
-"""float (N,C,H,W), about 0..255, to (N,D)."""
+"""float (N,3,H,W), about 0..255, to (N,D)."""
 
 
 @torch.no_grad()
 def squared_path_lengths(
     pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], features: PerceptualFeatures, epsilon: float = EPSILON
 ) -> Iterator[np.ndarray]:
-    """float64 (n,) for each pair of (n,C,H,W) images `epsilon` apart: |f(a) - f(b)|^2 / epsilon^2."""
+    """float64 (n,) for each pair of (n,3,H,W) images `epsilon` apart: |f(a) - f(b)|^2 / epsilon^2."""
     for a, b in pairs:
         both = features(torch.cat([a, b]))
         if both.ndim != 2 or len(both) != 2 * len(a):

@@ -50,10 +50,10 @@ def _score(
         case KernelRequest():
             return {request.name: kernel_distance(real, fake, request.num_subsets, request.max_subset_size, seed=seed)}
         case PrecisionRecallRequest():
-            found = precision_recall(real, fake, request.k)
+            found = precision_recall(real, fake, request.k, shards=shards, progress=progress)
             return {f"{request.name}_precision": found.precision, f"{request.name}_recall": found.recall}
         case DensityCoverageRequest():
-            found = density_coverage(real, fake, request.k)
+            found = density_coverage(real, fake, request.k, shards=shards, progress=progress)
             return {f"{request.name}_density": found.density, f"{request.name}_coverage": found.coverage}
         case InceptionScoreRequest():
             score = inception_score(fake, request.splits)

@@ -105,7 +105,7 @@ class ProcessGroup(Processes):
         torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
 
     def sum_(self, tensor: torch.Tensor) -> None:
-        with _naming_the_loss():
+        with naming_the_loss():
             dist.all_reduce(tensor)
 
     def mean_with_gradient(self, value: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ class ProcessGroup(Processes):
 
     def totals(self, numbers: Sequence[float]) -> list[float]:
         tensor = torch.tensor(numbers, dtype=torch.float64)
-        with _naming_the_loss():
+        with naming_the_loss():
             dist.all_reduce(tensor, group=self._hosts)
         return tensor.tolist()
 
@@ -127,7 +127,7 @@ class ProcessGroup(Processes):
         """Its length first, -1 for None."""
         data = None if text is None else torch.tensor(list(text.encode()), dtype=torch.uint8)
         size = torch.tensor(-1 if data is None else len(data))
-        with _naming_the_loss():
+        with naming_the_loss():
             dist.broadcast(size, src=0, group=self._hosts)
             if size < 0:
                 return None
@@ -283,7 +283,7 @@ def _stay_on_this_machine() -> None:
 
 
 @contextlib.contextmanager
-def _naming_the_loss() -> Iterator[None]:
+def naming_the_loss() -> Iterator[None]:
     """gloo and NCCL say in many words that a connection broke."""
     try:
         yield

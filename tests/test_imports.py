@@ -27,6 +27,7 @@ ROOMS = (
         "stylegan2ada.dealing",
         "stylegan2ada.doctor",
         "stylegan2ada.download",
+        "stylegan2ada.gather",
         "stylegan2ada.launch",
         "stylegan2ada.processes",
         "stylegan2ada.progress",

@@ -1,10 +1,12 @@
 """Frechet distance against closed forms and a plain evaluation of its formula."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.linalg
 
-from metrics.frechet import frechet_distance
+from metrics.frechet import fit_gaussian, frechet_distance
 
 
 def plain(a: np.ndarray, b: np.ndarray) -> float:
@@ -66,6 +68,28 @@ def test_tiny_and_huge_scales_keep_their_digits() -> None:
     assert frechet_distance(a[:, :1], b[:, :1]) == pytest.approx(1e-8, rel=1e-6)
 
 
+@pytest.mark.parametrize(("count", "dimensions"), [(103, 7), (60, 30), (21, 40)])
+@pytest.mark.parametrize("block", [1, 2, 10, 50])
+def test_blocks_change_nothing(count: int, dimensions: int, block: int) -> None:
+    """Also blocks of one row, whose scatter is zero, and fewer rows than dimensions."""
+    generator = np.random.default_rng(1)
+    a, b = (generator.normal(size=(count, dimensions)) * s + s * 100 for s in (1, 2))
+    expected = frechet_distance(a, b, block=1000)
+    assert frechet_distance(a, b, block=block) == pytest.approx(expected, rel=1e-9)
+    fit = fit_gaussian(a, block)
+    assert fit.count == count
+    np.testing.assert_allclose(fit.mean, a.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(fit.root.T @ fit.root, np.cov(a, rowvar=False, bias=True) * count, atol=1e-8)
+
+
+def test_no_copy_of_all_features_in_float64() -> None:
+    a = np.random.default_rng(0).normal(size=(40_000, 16)).astype(np.float32)
+    tracemalloc.start()
+    frechet_distance(a, a, block=500)
+    assert tracemalloc.get_traced_memory()[1] < 0.3 * a.nbytes
+    tracemalloc.stop()
+
+
 def test_float32_is_computed_in_float64() -> None:
     generator = np.random.default_rng(0)
     a, b = (generator.normal(size=(50, 8)).astype(np.float32) + 1000 for _ in "ab")
@@ -75,9 +99,9 @@ def test_float32_is_computed_in_float64() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (np.zeros((1, 3)), np.zeros((5, 3)), "at least two rows"),
-        (np.zeros(4), np.zeros((5, 4)), "at least two rows"),
-        (np.zeros((4, 3)), np.zeros((4, 2)), "3 and 2 dimensions"),
+        (np.zeros((1, 3)), np.zeros((5, 3)), "1 real images are too few: at least 2"),
+        (np.zeros(4), np.zeros((5, 4)), r"must be numbers \(N,D\)"),
+        (np.zeros((4, 3)), np.zeros((4, 2)), "3 .real. and 2 .fake. dimensions"),
         (np.full((4, 3), np.nan), np.zeros((4, 3)), "NaN or Inf"),
         (np.zeros((4, 3)), np.full((4, 3), np.inf), "NaN or Inf"),
     ],
