@@ -98,9 +98,16 @@ class SpineClassifier(nn.Module):
 
     def logits_in(self, precision: str, images: torch.Tensor) -> torch.Tensor:
         """`forward` with convolutions in bfloat16 where `precision` is "bf16"; the logits have the images' type."""
+        return self.logits_from(self._features_in(precision, images))
+
+    def probabilities_in(self, precision: str, images: torch.Tensor) -> torch.Tensor:
+        """`probabilities`, in `precision` as `logits_in`."""
+        return self.probabilities_from(self._features_in(precision, images))
+
+    def _features_in(self, precision: str, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             features = self.features(images)
-        return self.logits_from(features.to(images.dtype))
+        return features.to(images.dtype)
 
     def logits_from(self, features: torch.Tensor) -> torch.Tensor:
         """`features` (N,1024) of images to logits, as `forward` gives them."""

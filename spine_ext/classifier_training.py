@@ -1,6 +1,5 @@
 """Training of a SpineClassifier: class-weighted loss, augmentation, the best epoch on a validation split."""
 
-import copy
 import dataclasses
 import math
 import time
@@ -10,13 +9,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from stylegan2ada.devices import resolve_precision
 from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.images import to_model_range
+from stylegan2ada.optimizer_state import optimizer_state, restore_optimizer
 
 from .classifier import Provenance, SpineClassifier, classification_loss, input_size_for
 from .classifier_augment import random_views
-from .evaluation import area_under_roc, predict
-from .labelled_images import LabelledImages, Selection, classes_of, names_of_classes
+from .decoded_images import DecodedImages
+from .evaluation import area_under_roc, predict_decoded
+from .labelled_images import LabelledImages, names_of_classes
+from .validation_split import split
 from .weights import load_starting_weights
 
 WARM_UP = 0.2  # the part of all steps on which the learning rate rises
@@ -31,6 +34,33 @@ class Epoch:
     validation_loss: float | None
     validation_auc: float | None
     duration_sec: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """Of one training. precision: "bf16" computes the convolutions in bfloat16, "fp32" all in float32.
+
+    Raises `UserError` for numbers that cannot be trained with.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    seed: int = 0
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.epochs < 1:
+            problems.append(f"epochs is {self.epochs}, give 1 or more")
+        if self.batch_size < 2:
+            problems.append(f"the batch size is {self.batch_size}, batch norm needs 2 or more")
+        if not 0 < self.learning_rate < 1:
+            problems.append(f"the learning rate is {self.learning_rate}, give a number between 0 and 1")
+        if self.precision not in ("bf16", "fp32"):
+            problems.append(f"the precision is {self.precision}, give bf16 or fp32")
+        if problems:
+            raise UserError("the classifier cannot be trained: " + "; ".join(problems))
 
 
 Progress = Callable[[int, int, str], None]
@@ -56,114 +86,172 @@ def train_classifier(
     epochs, batch_size, learning_rate: the paper's 30, and 32 and 1e-3 (Adam) of its scripts. The rate rises to
         `learning_rate` and falls to nothing again, see `one_cycle`.
     seed: of the split, the weights, the order and the views; the global random state is left as it was.
-    validation_fraction: of each class, at least one image; kept out of training, and the epoch with the best
-        AUC on it is returned. 0 trains on everything and returns the last epoch.
-    precision: "bf16" computes the convolutions of the training steps in bfloat16; anything else is float32.
+    validation_fraction: of each class, at least one image, see `validation_split`; kept out of training, and the
+        epoch with the best AUC on it is returned. 0 trains on everything and returns the last epoch.
+    precision: "bf16" computes the convolutions of training and validation in bfloat16; anything else is float32.
     weights: see `weights.load_starting_weights`; `notify` gets its remarks.
 
     Raises `UserError` for unusable settings or data and `NonFiniteError` when the loss becomes NaN or Inf.
     """
-    _check_settings(epochs, batch_size, learning_rate, validation_fraction)
+    used = "bf16" if precision == "bf16" else "fp32"
+    settings = TrainingSettings(epochs, batch_size, learning_rate, seed, used)
+    check_validation_fraction(validation_fraction)
     fitted, held_out = split(train, validation_fraction, seed)
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        classifier = SpineClassifier(names_of_classes(train), input_size_for(train.resolution))
-        origin = load_starting_weights(classifier.backbone, weights, notify)
-        classifier.to(device)
-        run = _Run(classifier, fitted, held_out, batch_size, learning_rate, seed, epochs, progress, precision)
-        history = [run.epoch(number) for number in range(1, epochs + 1)]
-        classifier.load_state_dict(run.best_state)
+        classifier, origin = new_classifier(train, weights, device, notify)
+        training = Training(classifier, fitted, held_out, settings, progress)
+        while not training.finished:
+            training.run_epoch()
+        training.take_best()
     classifier.provenance = Provenance(
         weights_origin=origin,
         training={
             "images": len(train),
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
+            **dataclasses.asdict(settings),
             "validation_fraction": validation_fraction,
             "precision": precision,
-            "best_epoch": run.best_epoch.epoch,
-            "validation_auc": run.best_epoch.validation_auc,
+            "best_epoch": training.best_epoch.epoch,
+            "validation_auc": training.best_epoch.validation_auc,
         },
     )
-    return classifier.eval(), history
+    return classifier.eval(), training.history
 
 
-class _Run:
-    """The parts of one training and the best state so far."""
+def new_classifier(
+    images: LabelledImages, weights: str, device: torch.device, notify: Callable[[str], None]
+) -> tuple[SpineClassifier, str]:
+    """A classifier of the classes and size of `images` with starting weights, and their origin."""
+    classifier = SpineClassifier(names_of_classes(images), input_size_for(images.resolution))
+    origin = load_starting_weights(classifier.backbone, weights, notify)
+    return classifier.to(device), origin
+
+
+def classifier_precision(name: str, device: torch.device) -> str:
+    """"bf16" or "fp32": `auto` is bf16 where the device computes fast in it."""
+    return "bf16" if resolve_precision(name, device) == "bf16" else "fp32"
+
+
+class Training:
+    """One training of a classifier, epoch by epoch, and the best state so far.
+
+    A dropout layer draws from the global random state, everything else from `generator`.
+    """
 
     def __init__(
         self,
         classifier: SpineClassifier,
         fitted: LabelledImages,
         held_out: LabelledImages | None,
-        batch_size: int,
-        learning_rate: float,
-        seed: int,
-        epochs: int,
+        settings: TrainingSettings,
         progress: Progress,
-        precision: str,
     ) -> None:
         self.classifier = classifier
-        self.held_out = held_out
-        self.epochs = epochs
+        self.settings = settings
         self.progress = progress
-        self.precision = precision
+        self.fitted = DecodedImages(fitted, classifier.device)
+        self.held_out = None if held_out is None else DecodedImages(held_out, classifier.device)
         self.class_weights = balanced_class_weights(fitted.labels).to(classifier.device)
-        self.optimizer = torch.optim.Adam(classifier.parameters(), lr=learning_rate, fused=True)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate, fused=True)
+        self.generator = torch.Generator().manual_seed(settings.seed)
         # Whole batches only, where there is one: a last batch of one image has no variance for batch norm.
-        batch_size = min(batch_size, len(fitted))
-        self.loader = DataLoader(fitted, batch_size, shuffle=True, generator=self.generator, drop_last=True)
-        steps = epochs * len(self.loader)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: one_cycle(step / steps))
-        self.images_seen, self.images_in_all = 0, steps * batch_size
+        self.batch_size = min(settings.batch_size, len(fitted))
+        self.order = DataLoader(
+            range(len(fitted)), self.batch_size, shuffle=True, generator=self.generator, drop_last=True
+        )
+        self.steps = settings.epochs * len(self.order)
+        self.history: list[Epoch] = []
         self.best_epoch: Epoch | None = None
         self.best_state: dict[str, torch.Tensor] = {}
 
-    def epoch(self, number: int) -> Epoch:
+    @property
+    def finished(self) -> bool:
+        return len(self.history) == self.settings.epochs
+
+    def run_epoch(self) -> Epoch:
         """One pass over the training images and one over the held-out ones."""
-        started = time.monotonic()
+        started, number = time.monotonic(), len(self.history) + 1
         losses = []
         self.classifier.train()
-        for step, (pixels, labels) in enumerate(self.loader, start=1):
-            losses.append(self.step(pixels, labels, f"epoch {number}, step {step}"))
-            self.images_seen += len(pixels)
-            self.progress(self.images_seen, self.images_in_all, self.note(number, float(np.mean(losses))))
+        for step, indices in enumerate(self.order, start=1):
+            done = (number - 1) * len(self.order) + step
+            self._set_rate((done - 1) / self.steps)
+            losses.append(self.step(*self.fitted.batch(indices), f"epoch {number}, step {step}"))
+            self.progress(done * self.batch_size, self.steps * self.batch_size, self._note(number, losses))
         loss, auc = (None, None) if self.held_out is None else self.validate()
         result = Epoch(number, float(np.mean(losses)), loss, auc, time.monotonic() - started)
+        self.history.append(result)
         if self.best_epoch is None or _quality(result) >= _quality(self.best_epoch):
             self.best_epoch = result
-            self.best_state = copy.deepcopy(self.classifier.state_dict())
+            self.best_state = {name: tensor.clone() for name, tensor in self.classifier.state_dict().items()}
         return result
 
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, place: str) -> float:
         """One optimiser step on uint8 (N,C,H,W) pixels and (N,K) labels; returns the loss."""
-        images = random_views(to_model_range(pixels.to(self.classifier.device)), self.generator)
-        labels = labels.to(self.classifier.device)
-        logits = self.classifier.logits_in(self.precision, images)
+        images = random_views(to_model_range(pixels), self.generator)
+        logits = self.classifier.logits_in(self.settings.precision, images)
         loss = (classification_loss(logits, labels) * (labels @ self.class_weights)).mean()
-        if not torch.isfinite(loss):
-            raise NonFiniteError(f"the classifier's loss became {loss.item()} in {place}: lower the learning rate")
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the classifier's loss became {value} in {place}: lower the learning rate")
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.schedule.step()
-        return loss.item()
+        return value
 
     def validate(self) -> tuple[float, float]:
         """Class-weighted loss and AUC on the held-out images."""
-        probabilities, labels = predict(self.classifier, self.held_out), self.held_out.labels
+        probabilities, labels = predict_decoded(self.classifier, self.held_out, self.settings.precision)
         likelihood = (probabilities * labels).sum(axis=1).clip(1e-12)
         weights = labels @ self.class_weights.cpu().numpy()
         return float((-np.log(likelihood) * weights).mean()), area_under_roc(labels, probabilities)
 
-    def note(self, number: int, loss: float) -> str:
+    def take_best(self) -> None:
+        """Gives the classifier the weights of its best epoch."""
+        self.classifier.load_state_dict(self.best_state)
+
+    def state(self) -> dict:
+        """Everything between two epochs, the global random state included, as plain values and tensors."""
+        return {
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "best_epoch": self.best_epoch.epoch,
+            "best": self.best_state,
+            "weights": self.classifier.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "generator": self.generator.get_state(),
+            "random": global_random_state(self.classifier.device),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Goes on from what `state` gave."""
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best_epoch = self.history[state["best_epoch"] - 1]
+        self.best_state = state["best"]
+        self.classifier.load_state_dict(state["weights"])
+        restore_optimizer(self.optimizer, state["optimizer"])
+        self.generator.set_state(state["generator"])
+        set_global_random_state(state["random"], self.classifier.device)
+
+    def _set_rate(self, progress: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * one_cycle(progress)
+
+    def _note(self, number: int, losses: list[float]) -> str:
         best = self.best_epoch
         auc = "" if best is None or best.validation_auc is None else f", best validation AUC {best.validation_auc:.3f}"
-        return f"epoch {number}/{self.epochs}, loss {loss:.3f}{auc}"
+        return f"epoch {number}/{self.settings.epochs}, loss {sum(losses) / len(losses):.3f}{auc}"
+
+
+def global_random_state(device: torch.device) -> list[torch.Tensor]:
+    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_device]
+
+
+def set_global_random_state(states: list[torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def one_cycle(progress: float) -> float:
@@ -176,29 +264,14 @@ def one_cycle(progress: float) -> float:
     return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def split(
-    dataset: LabelledImages, validation_fraction: float, seed: int
-) -> tuple[LabelledImages, LabelledImages | None]:
-    """(training part, validation part): the fraction of each class, at least one image; None for 0."""
-    classes = classes_of(dataset)
-    if validation_fraction == 0:
-        return dataset, None
-    generator = np.random.default_rng(seed)
-    held_out = np.zeros(len(classes), dtype=bool)
-    for label, name in enumerate(names_of_classes(dataset)):
-        members = generator.permutation(np.flatnonzero(classes == label))
-        if len(members) < 2:
-            raise UserError(
-                f"{dataset.name} has a single image of {name}, too few for training and validation: "
-                "add images of this class"
-            )
-        held_out[members[: max(1, round(validation_fraction * len(members)))]] = True
-    return Selection(dataset, np.flatnonzero(~held_out)), Selection(dataset, np.flatnonzero(held_out))
-
-
 def balanced_class_weights(labels: np.ndarray) -> torch.Tensor:
     """(K,) weights N / (K N_k) of the classes of one-hot (N,K) labels: every class weighs the same in sum."""
     return torch.tensor(len(labels) / (labels.shape[1] * labels.sum(axis=0)), dtype=torch.float32)
+
+
+def check_validation_fraction(fraction: float) -> None:
+    if not 0 <= fraction <= 0.5:
+        raise UserError(f"the classifier cannot be trained: the validation fraction is {fraction}, give 0..0.5")
 
 
 def _quality(epoch: Epoch) -> tuple[float, float]:
@@ -206,17 +279,3 @@ def _quality(epoch: Epoch) -> tuple[float, float]:
     if epoch.validation_auc is None:
         return (0.0, 0.0)
     return (epoch.validation_auc, -epoch.validation_loss)
-
-
-def _check_settings(epochs: int, batch_size: int, learning_rate: float, validation_fraction: float) -> None:
-    problems = []
-    if epochs < 1:
-        problems.append(f"epochs is {epochs}, give 1 or more")
-    if batch_size < 2:
-        problems.append(f"the batch size is {batch_size}, batch norm needs 2 or more")
-    if not 0 < learning_rate < 1:
-        problems.append(f"the learning rate is {learning_rate}, give a number between 0 and 1")
-    if not 0 <= validation_fraction <= 0.5:
-        problems.append(f"the validation fraction is {validation_fraction}, give 0..0.5")
-    if problems:
-        raise UserError("the classifier cannot be trained: " + "; ".join(problems))

@@ -3,12 +3,12 @@
 import numpy as np
 import sklearn.metrics
 import torch
-from torch.utils.data import DataLoader
 
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_model_range
 
 from .classifier import SpineClassifier
+from .decoded_images import DecodedImages
 from .labelled_images import LabelledImages, classes_of, names_of_classes
 
 
@@ -18,15 +18,24 @@ def predict(classifier: SpineClassifier, dataset: LabelledImages, batch_size: in
     Raises `UserError` where the dataset has other classes than the classifier.
     """
     classifier.check_classes(names_of_classes(dataset), dataset.name)
+    return predict_decoded(classifier, DecodedImages(dataset, classifier.device), "fp32", batch_size)[0]
+
+
+def predict_decoded(
+    classifier: SpineClassifier, images: DecodedImages, precision: str, batch_size: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities as `predict` gives them, and the labels (N,K); convolutions in bfloat16 for "bf16"."""
     was_training = classifier.training
     classifier.eval()
+    probabilities, labels = [], []
     with torch.inference_mode():
-        batches = [
-            classifier.probabilities(to_model_range(pixels.to(classifier.device))).double().cpu().numpy()
-            for pixels, _ in DataLoader(dataset, batch_size)
-        ]
+        for indices in torch.arange(len(images)).split(batch_size):
+            pixels, of_batch = images.batch(indices)
+            found = classifier.probabilities_in(precision, to_model_range(pixels))
+            probabilities.append(found.double().cpu().numpy())
+            labels.append(of_batch.cpu().numpy())
     classifier.train(was_training)
-    return np.concatenate(batches)
+    return np.concatenate(probabilities), np.concatenate(labels)
 
 
 def area_under_roc(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -1,7 +1,8 @@
 """Writing image datasets in the official StyleGAN2-ADA format: a zip, or a folder with the same members.
 
 Members are `00000/img00000000.png`, ... and `dataset.json`: `{"labels": [[name, class], ...] | null}` and our
-further keys (`classes`: the class names; `groups`: a number per image, equal for images that belong together). Equal images give equal bytes: members carry a fixed time stamp.
+further keys (`classes`: the class names; `groups`: a number per image, equal for images that belong together). Equal
+images give equal bytes: members carry a fixed time stamp.
 """
 
 import contextlib

@@ -6,9 +6,10 @@ import sklearn.utils.class_weight
 import torch
 
 from spine_ext import classifier_training
-from spine_ext.classifier_training import balanced_class_weights, one_cycle, split, train_classifier
+from spine_ext.classifier_training import balanced_class_weights, one_cycle, train_classifier
 from spine_ext.evaluation import auc_on
 from spine_ext.labelled_images import LabelledImages
+from spine_ext.validation_split import split
 from stylegan2ada.errors import NonFiniteError, UserError
 from tests.toy_images import ToyImages
 
@@ -78,11 +79,11 @@ class TestTrain:
         figures = iter([(0.5, 0.7), (0.4, 0.8), (0.3, 0.8), (0.9, 0.6)])
         states = []
 
-        def validate(run: classifier_training._Run) -> tuple[float, float]:
+        def validate(run: classifier_training.Training) -> tuple[float, float]:
             states.append(run.classifier.linear.weight.detach().clone())
             return next(figures)
 
-        monkeypatch.setattr(classifier_training._Run, "validate", validate)
+        monkeypatch.setattr(classifier_training.Training, "validate", validate)
         classifier, _ = train_classifier(ToyImages([0, 1] * 4), epochs=4, batch_size=4, weights="random")
         assert classifier.provenance.training["best_epoch"] == 3
         assert torch.equal(classifier.linear.weight, states[2])
@@ -165,13 +166,13 @@ class TestSplit:
 
     def test_the_training_never_sees_the_held_out_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         dataset, seen = ToyImages([0, 1] * 8), set()
-        real = classifier_training._Run.step
+        real = classifier_training.Training.step
 
         def recorded(run, pixels: torch.Tensor, labels: torch.Tensor, place: str) -> float:
             seen.update(image.numpy().tobytes() for image in pixels)
             return real(run, pixels, labels, place)
 
-        monkeypatch.setattr(classifier_training._Run, "step", recorded)
+        monkeypatch.setattr(classifier_training.Training, "step", recorded)
         train_classifier(dataset, epochs=2, batch_size=4, weights="random", validation_fraction=0.25, seed=5)
         training, held_out = split(dataset, 0.25, seed=5)
         assert seen

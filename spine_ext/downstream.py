@@ -1,0 +1,200 @@
+"""What images are worth for a classifier: trained on real, on real and synthetic, or on synthetic ones, tested once.
+
+The protocols of SpineGAN (2022), section 3.4 and Table 1, and synthetic pre-training beside them. The epoch is chosen
+on images kept out of the training images, whole studies where these are known:
+
+* real, or real and synthetic ("joined"): on real ones, so that synthetic images cannot choose themselves;
+* synthetic alone: on synthetic ones, since no real image may be used;
+* "pretrain": on real ones, in both phases.
+
+The test images are decoded only when all training is over.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from .classifier import Provenance, SpineClassifier, save_classifier
+from .classifier_training import Progress, Training, classifier_precision, new_classifier
+from .default_run import NOTICE
+from .downstream_folder import CLASSIFIER, PREDICTIONS, RESULTS, DownstreamFolder
+from .downstream_request import DownstreamSettings, TrainingSets, check_test, request_of
+from .evaluation import predict
+from .judgement import judged
+from .labelled_images import Joined, LabelledImages
+from .predictions import Predictions, write_predictions
+from .validation_split import split
+
+__all__ = [
+    "CLASSIFIER",
+    "PREDICTIONS",
+    "RESULTS",
+    "DownstreamResult",
+    "DownstreamSettings",
+    "TrainingSets",
+    "run_downstream",
+]
+
+FINE_TUNING_SHARE = 0.1  # of the learning rate, for real images after synthetic ones; our choice, not the paper's
+
+Log = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class DownstreamResult:
+    """What a run came to; `results` is all of results.json.
+
+    auc, low, high: of class 1 with DeLong's 95% interval for two classes; the macro mean of one class against the rest
+    with a bootstrap interval for more. per_class_auc: in the order of the classes, empty for two.
+    """
+
+    folder: Path
+    auc: float
+    low: float
+    high: float
+    best_epoch: int
+    validation_auc: float | None
+    per_class_auc: list[float]
+    results: dict
+
+    @classmethod
+    def of(cls, folder: Path, results: dict) -> "DownstreamResult":
+        return cls(
+            folder, results["test_auc"], results["low"], results["high"], results["best_epoch"],
+            results["validation_auc"], [one["auc"] for one in results["per_class"]], results,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Phase:
+    name: str
+    fitted: LabelledImages
+    learning_rate: float
+
+
+def run_downstream(
+    training: TrainingSets,
+    test: LabelledImages,
+    settings: DownstreamSettings,
+    folder: Path,
+    device: str | torch.device = "cpu",
+    log: Log = lambda line: None,
+    progress: Progress = lambda done, total, note: None,
+) -> DownstreamResult:
+    """Trains, tests once, and writes classifier.safetensors, predictions.csv and results.json into `folder`.
+
+    The same call again goes on after the last whole epoch, to the same result as without a stop; where the folder
+    holds the result, it is returned at once.
+
+    Raises `UserError` for data that does not fit, or a folder of another run, and `NonFiniteError` for a loss that
+    becomes NaN or Inf.
+    """
+    device = torch.device(device)
+    check_test(training.parts[0], test)
+    precision = classifier_precision(settings.precision, device)
+    files = DownstreamFolder(Path(folder), request_of(training, test, settings, precision))
+    if (results := files.finished()) is not None:
+        log(f"{folder} holds the result of this run already")
+        return DownstreamResult.of(Path(folder), results)
+    started = time.monotonic()
+    phases, held_out = _phases(training, settings)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        classifier, origin, history, best = _trained(
+            phases, held_out, settings, precision, files, device, log, progress
+        )
+    classifier.eval()
+    chosen_on = None if held_out is None else Predictions.of(held_out, predict(classifier, held_out))
+    predictions = Predictions.of(test, predict(classifier, test))
+    results = {
+        **judged(predictions, chosen_on, settings.threshold, settings.seed),
+        "best_epoch": best["epoch"],
+        "validation_auc": best["validation_auc"],
+        "protocol": training.protocol,
+        "real_images": 0 if training.real is None else len(training.real),
+        "synthetic_images": 0 if training.synthetic is None else len(training.synthetic),
+        "validation": _described_validation(training, held_out),
+        "test_images": len(test),
+        "class_names": list(classifier.class_names),
+        "input_size_px": classifier.input_size_px,
+        "weights_origin": origin,
+        "training": dataclasses.asdict(settings) | {"precision": precision},
+        "phases": [{"name": one.name, "images": len(one.fitted), "learning_rate": one.learning_rate} for one in phases],
+        "history": history,
+        "notes": sorted({part.notice for part in (*training.parts, test) if part.notice}),
+        "duration_sec": time.monotonic() - started,
+    }
+    classifier.provenance = _provenance(results)
+    save_classifier(classifier, files.folder / CLASSIFIER)
+    write_predictions(files.folder / PREDICTIONS, predictions)
+    files.finish(results)
+    return DownstreamResult.of(files.folder, files.finished())
+
+
+def _trained(
+    phases: list[_Phase],
+    held_out: LabelledImages | None,
+    settings: DownstreamSettings,
+    precision: str,
+    files: "DownstreamFolder",
+    device: torch.device,
+    log: Log,
+    progress: Progress,
+) -> tuple[SpineClassifier, str, list[dict], dict]:
+    """The classifier after all phases, the origin of its weights, every epoch, and the best one of the last phase."""
+    state = files.state()
+    if state is None:
+        classifier, origin = new_classifier(phases[0].fitted, settings.weights, device, log)
+        state = {"phase": 0, "history": [], "origin": origin, "training": None}
+    else:
+        classifier, _ = new_classifier(phases[0].fitted, "random", device, log)
+    history, origin = state["history"], state["origin"]
+    for number, phase in enumerate(phases):
+        if number < state["phase"]:
+            continue
+        run = Training(classifier, phase.fitted, held_out, settings.phase(precision, phase.learning_rate), progress)
+        if number == state["phase"] and state["training"] is not None:
+            run.restore(state["training"])
+            log(f"{files.folder}: goes on after epoch {len(run.history)} of {settings.epochs}, {phase.name}")
+        while not run.finished:
+            run.run_epoch()
+            files.save({"phase": number, "history": history, "origin": origin, "training": run.state()})
+        run.take_best()
+        history = history + [{"phase": phase.name, **dataclasses.asdict(epoch)} for epoch in run.history]
+    return classifier, origin, history, dataclasses.asdict(run.best_epoch)
+
+
+def _phases(training: TrainingSets, settings: DownstreamSettings) -> tuple[list[_Phase], LabelledImages | None]:
+    """What is trained on, in order, and the images that choose the epoch."""
+    rate = settings.learning_rate
+    chosen_from = training.synthetic if training.real is None else training.real
+    fitted, held_out = split(chosen_from, settings.validation_fraction, settings.seed)
+    if training.order == "pretrain":
+        fine = _Phase("fine-tuning on real images", fitted, rate * FINE_TUNING_SHARE)
+        return [_Phase("pre-training on synthetic images", training.synthetic, rate), fine], held_out
+    if training.real is not None and training.synthetic is not None:
+        fitted = Joined([fitted, training.synthetic])
+    return [_Phase("training", fitted, rate)], held_out
+
+
+def _described_validation(training: TrainingSets, held_out: LabelledImages | None) -> dict:
+    if held_out is None:
+        return {"images": 0, "of": None, "by": None}
+    return {
+        "images": len(held_out),
+        "of": "synthetic" if training.real is None else "real",
+        "by": "image" if held_out.groups is None else "study",
+    }
+
+
+def _provenance(results: dict) -> Provenance:
+    kept = ("protocol", "real_images", "synthetic_images", "best_epoch", "validation_auc", "validation")
+    return Provenance(
+        weights_origin=results["weights_origin"],
+        training={**results["training"], **{name: results[name] for name in kept}},
+        test_auc=results["test_auc"],
+        phantom=any(NOTICE in note for note in results["notes"]),
+    )
