@@ -34,12 +34,11 @@ class Row(NamedTuple):
 
 
 @click.command(cls=Command)
-@click.option("--large", is_flag=True, help="Also 2,500 images of 2,048 dimensions, as Inception's; minutes.")
-def main(large: bool) -> None:
+def main() -> None:
     """Compare each metric with independent implementations of it."""
     start = time.monotonic()
     click.echo("Implementations of the same definition:\n")
-    for line in table("independent implementation", measured([*of_features(large), *of_classes(), *of_predictions()])):
+    for line in table("independent implementation", measured([*of_features(), *of_classes(), *of_predictions()])):
         click.echo(line)
     click.echo("\nWhat other conventions change:\n")
     for line in table("other convention", measured(of_conventions())):

@@ -40,7 +40,7 @@ class Comparison(NamedTuple):
     package: str | None = None
 
 
-def of_features(large: bool = False) -> list[Comparison]:
+def of_features(large: bool = True) -> list[Comparison]:
     plain, extreme = metric_cases.plain_features(SEED), metric_cases.extreme_features(SEED)
     far, wide = metric_cases.far_features(SEED), metric_cases.wide_features(SEED)
     repeated = metric_cases.repeated_features(SEED)

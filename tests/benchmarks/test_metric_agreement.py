@@ -24,7 +24,7 @@ def limit(metric: str, other: str) -> float:
 
 @pytest.mark.parametrize(
     "comparison",
-    [*of_features(), *of_classes(), *of_predictions()],
+    [*of_features(large=False), *of_classes(), *of_predictions()],
     ids=lambda comparison: f"{comparison.metric}: {comparison.other}",
 )
 def test_a_metric_agrees(comparison: Comparison) -> None:
