@@ -12,6 +12,16 @@ It may have a `name`, for people, and a `sha256` of its file or of whatever it i
 """
 
 
+class NamedDetector:
+    """Another result of a detector, under a name of its own."""
+
+    def __init__(self, name: str, sha256: str | None, function: Detector):
+        self.name, self.sha256, self._function = name, sha256, function
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return self._function(images)
+
+
 def name_of(detector: Detector) -> str:
     return getattr(detector, "name", None) or getattr(detector, "__name__", None) or type(detector).__name__
 

@@ -70,9 +70,9 @@ def measure(
             where the request itself is at fault.
     """
     requests = parse_names(names)
+    check_counts(requests, real, fake)
     for request in requests:
         detectors.of(request)
-        _check_counts(request, real, fake)
     passes = _Passes(real, fake, cache, batch, shards, progress)
     passes.plan(
         [(request, detectors.of(request)) for request in requests if not isinstance(request, PathLengthRequest)]
@@ -83,6 +83,12 @@ def measure(
 def real_count(request: ComparedRequest, real: ImageSource) -> int:
     """How many real images a metric compares with."""
     return real.num_images if request.max_real is None else min(real.num_images, request.max_real)
+
+
+def check_counts(requests: Sequence[Request], real: ImageSource | None, fake: ImageSource) -> None:
+    """MetricError unless there are images enough for all metrics. `measure` checks it too."""
+    for request in requests:
+        _check_counts(request, real, fake)
 
 
 def _check_counts(request: Request, real: ImageSource | None, fake: ImageSource) -> None:

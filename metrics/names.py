@@ -112,6 +112,11 @@ class PathLengthRequest(Request):
         return f"ppl2_{self.space}{self.sampling}_{_count_text(count)}"
 
 
+def parse_metrics(text: str) -> tuple[Request, ...]:
+    """`fid50k_full,pr50k3_full` to the metrics; see `parse_names`."""
+    return parse_names(name.strip() for name in text.split(","))
+
+
 def parse_names(names: Iterable[str]) -> tuple[Request, ...]:
     """Each metric once, in the order given. MetricError for a name that is none, or no names."""
     requests = tuple(parse_name(name) for name in dict.fromkeys(names))

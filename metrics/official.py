@@ -1,7 +1,7 @@
 """The networks of the official numbers: Inception and VGG16, as TorchScript files.
 
-TorchScript is a program: it runs in torch's interpreter, which has no access to Python but can write files. So a file is
-opened only where its hash is the known one, or where a user names it himself.
+TorchScript is a program: it runs in torch's interpreter, which has no access to Python but can write files. So a file
+is opened only where its hash is the known one, or where a user names it himself.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ class Vgg16:
 
 
 def open_inception(path: str | os.PathLike, device: torch.device, named_by_user: bool = False) -> Inception:
-    """The official inception-2015-12-05.pt. MetricError where the file is another (unless the user named it) or none."""
+    """The official inception-2015-12-05.pt. MetricError for another file (unless the user named it) or none."""
     network, sha256 = _open(path, device, None if named_by_user else INCEPTION)
     found = Inception(
         ScriptDetector(INCEPTION.name, sha256, device, lambda x: network(x, return_features=True)),

@@ -1,0 +1,91 @@
+"""The sets of images that metrics compare: a dataset or some classes of it, its halves, a network's fakes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stylegan2ada.checkpoint import Snapshot
+from stylegan2ada.cli_values import class_index
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.errors import UserError
+from stylegan2ada.generated_images import GeneratedImages
+
+from .labelled_images import LabelledImages, Selection, names_of_classes
+
+
+def open_images(
+    path: str, use_labels: bool, wanted_classes: Sequence[str] = (), mirror: bool = False
+) -> LabelledImages:
+    """A dataset; of `wanted_classes`, names or numbers, where there are any. UserError for a class without images."""
+    dataset = ImageDataset(path, use_labels=use_labels, mirror=mirror)
+    if not wanted_classes:
+        return dataset
+    labels = dataset.labels
+    if not (labels.shape[1] and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
+        raise UserError(f"--classes {','.join(wanted_classes)}: the images of {path} are not labelled with classes")
+    kept = np.zeros(len(dataset), dtype=bool)
+    for one in wanted_classes:
+        index = class_index(one, labels.shape[1], dataset.class_names)
+        of_class = labels[:, index] == 1
+        if not of_class.any():
+            raise UserError(f"--classes {one}: {path} has no image of that class; leave it out")
+        kept |= of_class
+    return Selection(dataset, np.flatnonzero(kept))
+
+
+def halves(dataset: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Two parts without a common study, drawn with the seed; where studies are unknown, without a common image."""
+    groups = np.arange(len(dataset)) if dataset.groups is None else dataset.groups
+    order = np.random.RandomState(seed).permutation(np.unique(groups))
+    place = np.empty(len(order), dtype=int)
+    place[np.searchsorted(np.sort(order), order)] = np.arange(len(order))
+    rank = place[np.searchsorted(np.sort(order), groups)]  # of the image's study in the random order
+    in_first = rank < np.median(rank)
+    if in_first.all() or not in_first.any():
+        raise UserError(f"{dataset.name} cannot be halved: all of its images are of one study")
+    parts = [Selection(dataset, np.flatnonzero(mask)) for mask in (in_first, ~in_first)]
+    for number, part in enumerate(parts, start=1):
+        part.name = f"{dataset.name} (half {number})"
+    return parts[0], parts[1]
+
+
+def check_comparable(real: LabelledImages, other: LabelledImages) -> None:
+    """UserError unless two sets have images of one size and kind, and the same classes where both have some."""
+    for attribute, unit in (("resolution", "pixels a side"), ("num_channels", "channels")):
+        ours, theirs = getattr(real, attribute), getattr(other, attribute)
+        if ours != theirs:
+            raise UserError(
+                f"{real.name} has images of {ours} {unit}, {other.name} of {theirs}: compare images that were "
+                "converted alike"
+            )
+    if real.labels.shape[1] and other.labels.shape[1] and names_of_classes(real) != names_of_classes(other):
+        raise UserError(
+            f"{real.name} has the classes {', '.join(names_of_classes(real))}, {other.name} has "
+            f"{', '.join(names_of_classes(other))}: compare sets of the same classes"
+        )
+
+
+def fakes_of(
+    snapshot: Snapshot, real: LabelledImages | None, seed: int, truncation_psi: float, batch: int, name: str
+) -> GeneratedImages:
+    """A network's images, with labels as `real` has them; without it, all classes alike.
+
+    UserError where network and images do not go together.
+    """
+    G = snapshot.generator
+    if real is not None:
+        expected, found = (G.img_resolution, G.img_channels), (real.resolution, real.num_channels)
+        for ours, theirs, unit in zip(expected, found, ("pixels a side", "channels"), strict=True):
+            if ours != theirs:
+                raise UserError(
+                    f"{name} makes images of {ours} {unit}, {real.name} has {theirs}: give the data it was trained on"
+                )
+        if G.c_dim and real.labels.shape[1] != G.c_dim:
+            raise UserError(
+                f"{name} has {G.c_dim} classes, {real.name} has {real.labels.shape[1]}: give the data it was trained on"
+            )
+    labels = None
+    if G.c_dim:
+        labels = np.eye(G.c_dim, dtype=np.float32) if real is None else real.labels
+    names = snapshot.class_names or (real.class_names if real is not None else None)
+    return GeneratedImages(G, seed, labels, names, truncation_psi, batch=batch, name=name)
