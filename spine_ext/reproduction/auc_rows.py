@@ -1,0 +1,160 @@
+"""From the predictions of every classifier to the estimates that Table 1, its figures and the reading share."""
+
+import collections
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from .paper_numbers import STATE_OF_THE_ART, TABLE_1, TITLES, TRUE, PaperAuc
+from .records import BrokenRecord
+from .results import Auc, Results
+from .seeded_auc import Estimate, SeededAuc, TestSet, difference, estimate, resampled_test_set, seeded_auc
+
+PROBABILITY = "probability of "
+GROUP_COLUMNS = ("group", "study")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Labels bool (N,), scores (N,) of the second class, and the study of each image, None where unknown."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class AucRow:
+    """A row of Table 1, or one beyond it (paper: None).
+
+    runs: by seed; none where the row has not run. estimate, against_true (the difference to true images alone) and
+    seeded are None where there are no predictions.
+    """
+
+    paper: PaperAuc | None
+    title: str
+    variant: str | None
+    synthetic: int
+    real: bool
+    order: str
+    runs: tuple[Auc, ...]
+    seeded: SeededAuc | None = None
+    estimate: Estimate | None = None
+    against_true: Estimate | None = None
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean([run.auc for run in self.runs])) if self.runs else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation between seeds."""
+        return float(np.std([run.auc for run in self.runs], ddof=1)) if len(self.runs) > 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class AucRows:
+    """The rows of the paper in its order but for the state of the art, then those beyond it.
+
+    has_groups: whether the predictions say which images are of one study; None without predictions.
+    """
+
+    true: AucRow
+    synthetic: tuple[AucRow, ...]
+    has_groups: bool | None
+    problems: tuple[str, ...]
+
+    def joined(self, variant: str) -> list[AucRow]:
+        """Real and synthetic images of a GAN together, by rising number of synthetic ones."""
+        found = [row for row in self.synthetic if (row.variant, row.real, row.order) == (variant, True, "joined")]
+        return sorted(found, key=lambda row: row.synthetic)
+
+    def only(self, variant: str) -> AucRow | None:
+        """Synthetic images alone: the row with the most of them."""
+        found = [row for row in self.synthetic if row.variant == variant and not row.real]
+        return max(found, key=lambda row: row.synthetic, default=None)
+
+
+def auc_rows(results: Results) -> AucRows:
+    """The rows with their estimates; all on the same resamples of the test images."""
+    predictions, problems = _read_all(results)
+    first = next(iter(predictions.values()), None)
+    test = None if first is None else resampled_test_set(first.labels.astype(int), first.groups)
+    true, *rows = [_with_estimate(row, predictions, test) for row in _rows(results)]
+    rows = [
+        dataclasses.replace(row, against_true=estimate(delta)) if (delta := paired(row, true)) else row for row in rows
+    ]
+    return AucRows(true, tuple(rows), None if first is None else first.groups is not None, tuple(problems))
+
+
+def paired(a: AucRow, b: AucRow) -> SeededAuc | None:
+    """The difference of two rows by seed; None where one of them has no predictions or they share no seed."""
+    return None if a.seeded is None or b.seeded is None else difference(a.seeded, b.seeded)
+
+
+def _rows(results: Results) -> list[AucRow]:
+    """True images first, then the paper's rows, then whatever else has run."""
+    rows = []
+    for paper in (TRUE, *(row for row in TABLE_1 if row not in (STATE_OF_THE_ART, TRUE))):
+        count = results.counts.get(paper.synthetic, paper.synthetic)
+        runs = results.aucs_of(paper.variant, count, paper.real)
+        rows.append(AucRow(paper, paper.title, paper.variant, count, paper.real, "joined", tuple(runs)))
+    known = {run for row in rows for run in row.runs}
+    rest = [run for run in results.aucs if run not in known]
+    keys = sorted({(run.variant or "", run.synthetic, run.real > 0, run.order == "pretrain") for run in rest})
+    for variant, count, real, pretrained in keys:
+        order = "pretrain" if pretrained else "joined"
+        runs = results.aucs_of(variant or None, count, real, order)
+        title = TITLES.get(variant, variant)
+        title = f"{title} first, then true" if pretrained else f"True + {title}" if real else f"Only {title}"
+        rows.append(AucRow(None, title, variant or None, count, real, order, tuple(runs)))
+    return rows
+
+
+def _read_all(results: Results) -> tuple[dict[Path, Predictions], list[str]]:
+    """Predictions by path. Those of other test images than most are a problem: rows could not be compared."""
+    found, problems = {}, []
+    for run in results.aucs:
+        if run.predictions is None:
+            problems.append(f"the predictions of {run.row}, seed {run.seed}, are gone: its row has no interval")
+            continue
+        try:
+            found[run.predictions] = read_predictions(run.predictions)
+        except BrokenRecord as problem:
+            problems.append(str(problem))
+    tests = collections.Counter(each.labels.tobytes() for each in found.values())
+    for path, each in list(found.items()):
+        if each.labels.tobytes() != tests.most_common(1)[0][0]:
+            problems.append(f"{path.parent.name}/{path.name} is of other test images than the rest: left out")
+            del found[path]
+    return found, problems
+
+
+def _with_estimate(row: AucRow, predictions: dict[Path, Predictions], test: TestSet | None) -> AucRow:
+    scores = {run.seed: predictions[run.predictions].scores for run in row.runs if run.predictions in predictions}
+    if test is None or not scores:
+        return row
+    seeded = seeded_auc(test, scores)
+    return dataclasses.replace(row, seeded=seeded, estimate=estimate(seeded))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """A predictions.csv of classify.py for two classes. Raises `BrokenRecord` for anything else."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+        names = [name for name in (lines[0] if lines else {}) if name and name.startswith(PROBABILITY)]
+        if len(names) != 2 or "class" not in lines[0]:
+            raise ValueError(f"its columns are {list(lines[0]) if lines else 'missing'}, not those of two classes")
+        classes = [name.removeprefix(PROBABILITY) for name in names]
+        labels = np.array([classes.index(line["class"]) for line in lines], dtype=bool)
+        scores = np.array([float(line[names[1]]) for line in lines])
+        column = next((name for name in GROUP_COLUMNS if name in lines[0]), None)
+        groups = None if column is None else np.array([line[column] for line in lines])
+        if not np.isfinite(scores).all():
+            raise ValueError("a probability is not finite")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise BrokenRecord(f"{path.parent.name}/{path.name} holds no predictions of two classes: {error}") from error
+    return Predictions(labels, scores, groups)

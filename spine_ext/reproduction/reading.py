@@ -1,0 +1,179 @@
+"""What the numbers say, in plain sentences made from them: no effect is claimed where an interval holds zero."""
+
+import dataclasses
+
+from .auc_rows import AucRow, AucRows, paired
+from .gan_quality import at_end, kimg_to_reach, reachable_fid, spread, welch_difference
+from .paper_numbers import SPINEGAN, STYLEGAN2_ADA, TITLES
+from .results import Results
+from .seeded_auc import Estimate, estimate
+
+GANS = (STYLEGAN2_ADA, SPINEGAN)
+NO_EFFECT = "no effect seen"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A question, and what the numbers say to it."""
+
+    question: str
+    sentences: tuple[str, ...]
+
+
+def headline(rows: AucRows) -> str:
+    """What synthetic images are worth downstream, in one sentence."""
+    known = [row for variant in GANS for row in rows.joined(variant) if row.against_true is not None]
+    if not known:
+        return "What synthetic images are worth downstream is not known yet: these steps have not run."
+    best = max(known, key=lambda row: row.against_true.mean)
+    if best.against_true.low > 0:
+        return (
+            f"{best.synthetic:,} images of {TITLES[best.variant]} beside the real ones raise the test AUC by "
+            f"{_interval(best.against_true)}, the best of {len(known)} mixtures."
+        )
+    worse = sum(row.against_true.high < 0 for row in known)
+    said = f"{worse} lower it" if worse else "none lowers it for certain"
+    return (
+        f"No mixture of real and synthetic images raises the test AUC for certain ({said}, of {len(known)}); the best, "
+        f"{best.synthetic:,} images of {TITLES[best.variant]}, changes it by {_interval(best.against_true)}."
+    )
+
+
+def answers(results: Results, rows: AucRows) -> list[Answer]:
+    return [
+        Answer("Does adding synthetic images help, and at what number does it stop helping?", _augmentation(rows)),
+        Answer("Is training on synthetic images alone near training on real ones?", _only(rows)),
+        Answer("Are SpineGAN's images worth more downstream than StyleGAN2-ADA's?", _gans_downstream(rows)),
+        Answer("Does the clinical term raise recall, or change FID or precision?", _metrics(results)),
+        Answer("Does the clinical term speed up training?", _speed(results)),
+        Answer("Does MultiConditional draw the class it is asked for?", _agreement(results)),
+    ]
+
+
+def _augmentation(rows: AucRows) -> tuple[str, ...]:
+    found = [sentence for variant in GANS for sentence in _augmentation_by(rows.joined(variant), TITLES[variant])]
+    return tuple(found) or ("Not run.",)
+
+
+def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
+    known = [row for row in joined if row.against_true is not None]
+    if not known:
+        return [f"{title}: not run."]
+    said = "; ".join(f"{row.synthetic:,}: {_interval(row.against_true)}" for row in known)
+    found = [f"{title}, change of the AUC against real images alone, by number added: {said}."]
+    helpful = [row for row in known if row.against_true.low > 0]
+    harmful = [row for row in known if row.against_true.high < 0]
+    if harmful:
+        found.append(f"{title}: {_listed(harmful)} synthetic images lower the AUC.")
+    if not helpful:
+        neutral = [row for row in known if row not in harmful]
+        if neutral:
+            found.append(f"{title}: {NO_EFFECT} at {_listed(neutral)}: the interval includes zero.")
+        return found
+    best = max(helpful, key=lambda row: row.against_true.mean)
+    found.append(f"{title}: {_listed(helpful)} synthetic images raise the AUC, most at {best.synthetic:,}.")
+    for row in known:
+        delta = paired(row, best)
+        if row.synthetic > best.synthetic and delta is not None:
+            change = estimate(delta)
+            word = "less" if change.high < 0 else f"{NO_EFFECT} of the further images"
+            found.append(f"{title}: {row.synthetic:,} instead of {best.synthetic:,}: {_interval(change)}, {word}.")
+    return found
+
+
+def _only(rows: AucRows) -> tuple[str, ...]:
+    found = []
+    for variant in GANS:
+        row = rows.only(variant)
+        if row is None or row.against_true is None:
+            found.append(f"{TITLES[variant]}: not run.")
+            continue
+        delta = row.against_true
+        verdict = (
+            "below real images" if delta.high < 0
+            else "above real images" if delta.low > 0
+            else f"{NO_EFFECT} against real images, which does not prove them equal: {abs(delta.low):.3f} less is possible"
+        )  # fmt: skip
+        found.append(
+            f"{TITLES[variant]}, {row.synthetic:,} images alone: AUC {row.estimate.mean:.3f}, {_interval(delta)} against "
+            f"real images ({rows.true.mean:.3f}): {verdict}."
+        )
+    return tuple(found)
+
+
+def _gans_downstream(rows: AucRows) -> tuple[str, ...]:
+    found = []
+    pairs = list(zip(rows.joined(STYLEGAN2_ADA), rows.joined(SPINEGAN), strict=False))
+    pairs += [(a, b) for a, b in [(rows.only(STYLEGAN2_ADA), rows.only(SPINEGAN))] if a is not None and b is not None]
+    for baseline, clinical in pairs:
+        delta = paired(clinical, baseline)
+        if delta is not None and clinical.synthetic == baseline.synthetic:
+            place = f"{clinical.synthetic:,} added" if clinical.real else f"{clinical.synthetic:,} alone"
+            found.append(f"SpineGAN minus StyleGAN2-ADA, {place}: {_verdict(estimate(delta))}.")
+    return tuple(found) or ("Not run.",)
+
+
+def _metrics(results: Results) -> tuple[str, ...]:
+    ends = {variant: at_end(results.metrics_of(variant)) for variant in GANS}
+    found = []
+    for name, title, digits in (("recall", "Recall", 4), ("precision", "Precision", 3), ("fid", "FID", 2)):
+        values = {variant: spread(getattr(each, name) for each in ends[variant]) for variant in GANS}
+        if any(over_seeds is None for over_seeds in values.values()):
+            found.append(f"{title}: not run.")
+            continue
+        clinical, baseline = values[SPINEGAN], values[STYLEGAN2_ADA]
+        means = f"{clinical.mean:.{digits}f} with the term, {baseline.mean:.{digits}f} without"
+        found.append(f"{title} at the end: {means}; {_welch(clinical.values, baseline.values, digits)}.")
+    return tuple(found)
+
+
+def _speed(results: Results) -> tuple[str, ...]:
+    runs = {variant: results.metrics_of(variant) for variant in GANS}
+    target = reachable_fid([run for each in runs.values() for run in each]) if all(runs.values()) else None
+    if target is None:
+        return ("Not run.",)
+    kimg = {variant: [kimg_to_reach(run, target) for run in each] for variant, each in runs.items()}
+    means = {variant: sum(each) / len(each) for variant, each in kimg.items()}
+    return (
+        f"The FID of {target:.1f}, the lowest that every run reached, is reached after {means[SPINEGAN]:.1f} kimg with the "
+        f"term and {means[STYLEGAN2_ADA]:.1f} kimg without; {_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1)} kimg.",
+    )
+
+
+def _agreement(results: Results) -> tuple[str, ...]:
+    if not results.agreements:
+        return ("Not run.",)
+    first = results.agreements[0]
+    total = sum(map(sum, first.asked_seen))
+    right = sum(row[place] for place, row in enumerate(first.asked_seen))
+    real = sum(row[place] / max(sum(row), 1) for place, row in enumerate(first.test_confusion)) / len(first.class_names)
+    return (
+        f"{right / max(total, 1):.0%} of {total:,} images are seen as the class asked for; by chance it would be "
+        f"{1 / len(first.class_names):.0%}; the same classifier sees {real:.0%} of real test images rightly, as the mean of "
+        "the classes.",
+    )
+
+
+def _welch(a: tuple[float, ...], b: tuple[float, ...], digits: int) -> str:
+    delta = welch_difference(a, b)
+    if delta is None:
+        return f"difference {_signed(sum(a) / len(a) - sum(b) / len(b), digits)}, too few seeds for an interval"
+    return f"difference {_verdict(delta, digits)}"
+
+
+def _verdict(delta: Estimate, digits: int = 3) -> str:
+    said = _interval(delta, digits)
+    return f"{said}, {NO_EFFECT}" if delta.includes_zero else f"{said}, {'higher' if delta.mean > 0 else 'lower'}"
+
+
+def _interval(delta: Estimate, digits: int = 3) -> str:
+    limits = f"{_signed(delta.low, digits)}, {_signed(delta.high, digits)}"
+    return f"{_signed(delta.mean, digits)} [{limits}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _listed(rows: list[AucRow]) -> str:
+    return ", ".join(f"{row.synthetic:,}" for row in rows)
