@@ -17,7 +17,7 @@ import numpy as np
 from stylegan2ada.cli import Command
 
 from . import fidelity
-from .metric_comparisons import Comparison, of_classes, of_conventions, of_features, of_predictions
+from .metric_comparisons import Comparison, of_classes, of_conventions, of_features, of_paths, of_predictions
 
 NOTHING = 1e-9  # a value that is zero but for rounding has no relative error
 
@@ -38,7 +38,9 @@ def main() -> None:
     """Compare each metric with independent implementations of it."""
     start = time.monotonic()
     click.echo("Implementations of the same definition:\n")
-    for line in table("independent implementation", measured([*of_features(), *of_classes(), *of_predictions()])):
+    for line in table(
+        "independent implementation", measured([*of_features(), *of_classes(), *of_paths(), *of_predictions()])
+    ):
         click.echo(line)
     click.echo("\nWhat other conventions change:\n")
     for line in table("other convention", measured(of_conventions())):

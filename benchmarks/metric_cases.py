@@ -21,6 +21,13 @@ class Features(NamedTuple):
         return self._replace(real=self.real[:count], fake=self.fake[:count])
 
 
+class Paths(NamedTuple):
+    """lengths (N,) of single paths, squared."""
+
+    name: str
+    lengths: np.ndarray
+
+
 class Predictions(NamedTuple):
     """labels (N,) of 0 and 1, and the probabilities (N,) that two classifiers give class 1."""
 
@@ -103,6 +110,18 @@ def _rectified(random: np.random.Generator, count: int, dimensions: int) -> np.n
     """As of a detector's last layer: correlated, not negative, many zeros."""
     mixing = random.normal(size=(dimensions // 4, dimensions))
     return np.maximum(random.normal(size=(count, dimensions // 4)) @ mixing - 2, 0)
+
+
+def path_cases(seed: int) -> list[Paths]:
+    random = np.random.default_rng(seed)
+    lengths = random.lognormal(3, 2, size=50_000)
+    return [
+        Paths("50,000 paths", lengths),
+        Paths("101 paths", lengths[:101]),
+        Paths("100 paths", lengths[:100]),
+        Paths("5 paths", lengths[:5]),
+        Paths("640 paths, many alike", lengths[:640].round(-2)),
+    ]
 
 
 def class_cases(seed: int) -> list[Classes]:

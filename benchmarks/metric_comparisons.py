@@ -12,20 +12,22 @@ from metrics.density_coverage import density_coverage
 from metrics.frechet import frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance
+from metrics.perceptual_path_length import mean_path_length
 from metrics.precision_recall import precision_recall
 from spine_ext.calibration import brier_score, expected_calibration_error, reliability_curve
 from spine_ext.confusion import confusion_at, youden_threshold
 from spine_ext.delong import auc_with_interval, compare_aucs
 from spine_ext.evaluation import area_under_roc
+from spine_ext.grouped_bootstrap import resampled_weights, weighted_auc
 
 from . import fidelity, metric_cases, metric_references
-from .metric_cases import Classes, Features, Predictions
+from .metric_cases import Classes, Features, Paths, Predictions
 
 SEED = 0
 BOOTSTRAPS = 2000
 LOGIT_REACH = 1.959963984540054  # standard errors to either end of a 95% interval
 
-Case = Features | Predictions | Classes
+Case = Features | Classes | Paths | Predictions
 Values = Callable[[Case], float | Sequence[float] | np.ndarray]
 
 
@@ -100,6 +102,15 @@ def of_classes() -> list[Comparison]:
     ]  # fmt: skip
 
 
+def of_paths() -> list[Comparison]:
+    return [
+        Comparison("path length, outer 1% left out", "sorted and counted",
+                   lambda case: mean_path_length(case.lengths),
+                   lambda case: metric_references.mean_path_length_by_sorting(case.lengths),
+                   metric_cases.path_cases(SEED)),
+    ]  # fmt: skip
+
+
 def of_predictions() -> list[Comparison]:
     cases = metric_cases.prediction_cases(SEED)
     no_ties = [case for case in cases if "ties" not in case.name]
@@ -113,6 +124,9 @@ def of_predictions() -> list[Comparison]:
                    lambda case: metric_references.delong_test_by_components(*case[1:]), cases),
         Comparison("standard error of the AUC", f"bootstrap, {BOOTSTRAPS:,} draws", _error_of_auc,
                    lambda case: metric_references.bootstrap_error(case.labels, case.scores, BOOTSTRAPS, SEED), cases),
+        Comparison("AUC of resampled studies", "scikit-learn, images weighted", _resampled_aucs,
+                   lambda case: [sklearn.metrics.roc_auc_score(case.labels, case.scores, sample_weight=weights)
+                                 for weights in _weights(case)], cases),
         Comparison("confusion at 0.5", "scikit-learn", _confusion,
                    lambda case: sklearn.metrics.confusion_matrix(case.labels, case.scores >= 0.5).ravel(), cases),
         Comparison("Youden's index, largest", "scikit-learn's ROC curve", _largest_youden_index,
@@ -195,6 +209,15 @@ def _error_of_auc(case: Predictions) -> float:
     """Back from the interval, which is symmetric on the logit scale."""
     auc, low, high = auc_with_interval(case.labels, case.scores)
     return float(scipy.special.logit(high) - scipy.special.logit(low)) / (2 * LOGIT_REACH) * auc * (1 - auc)
+
+
+def _weights(case: Predictions) -> np.ndarray:
+    """How often each image is drawn in each of 20 resamples of studies of three images."""
+    return resampled_weights(case.labels, np.arange(len(case.labels)) // 3, np.random.default_rng(SEED), 20)
+
+
+def _resampled_aucs(case: Predictions) -> np.ndarray:
+    return weighted_auc(case.labels == 1, case.scores, _weights(case))
 
 
 def _confusion(case: Predictions) -> tuple[int, int, int, int]:

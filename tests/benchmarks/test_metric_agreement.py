@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import fidelity, metric_cases, metric_references
 from benchmarks.metric_agreement import measured, table
-from benchmarks.metric_comparisons import Comparison, of_classes, of_conventions, of_features, of_predictions
+from benchmarks.metric_comparisons import Comparison, of_classes, of_conventions, of_features, of_paths, of_predictions
 
 CASES = metric_cases.plain_features(0)[:2]
 
@@ -24,7 +24,7 @@ def limit(metric: str, other: str) -> float:
 
 @pytest.mark.parametrize(
     "comparison",
-    [*of_features(large=False), *of_classes(), *of_predictions()],
+    [*of_features(large=False), *of_classes(), *of_paths(), *of_predictions()],
     ids=lambda comparison: f"{comparison.metric}: {comparison.other}",
 )
 def test_a_metric_agrees(comparison: Comparison) -> None:
