@@ -44,8 +44,8 @@ def forest_plot(rows: AucRows) -> Drawing:
 
     return drawing(
         "auc-forest", "Test AUC by training images",
-        "Rows of Table 1. Filled: here, with 95% interval over seeds and test images. Hollow: the paper. The vertical line "
-        "is the AUC of real images alone, here.",
+        "Rows of Table 1. Filled: here, with 95% interval over seeds and test images; ticks: each seed. Hollow: the "
+        "paper. The vertical line is the AUC of real images alone, here.",
         "Forest plot. " + "; ".join(f"{_label(row, row.paper)}: {_in_words(row)}" for row in lines if row is not None),
         (8.2, 0.36 * len(lines) + 1.0), draw,
     )  # fmt: skip
@@ -85,8 +85,8 @@ def auc_by_count(rows: AucRows) -> Drawing:
     said = "; ".join(_label(row, row.paper) + ": " + _in_words(row) for variant in GANS for row in rows.joined(variant))
     return drawing(
         "auc-by-count", "Test AUC by number of synthetic images added",
-        "Left: mean of seeds with 95% interval; the band is real images alone. Right: the paired difference to real images "
-        "alone, with the paper's differences at the same step as hollow marks.",
+        "Left: mean of seeds with 95% interval; the band is real images alone. Right: the paired difference to real "
+        "images alone, with the paper's differences at the same step as hollow marks.",
         f"Two panels with points and intervals. {said}.", (8.2, 3.5), draw,
     )  # fmt: skip
 

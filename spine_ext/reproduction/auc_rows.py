@@ -9,8 +9,9 @@ import numpy as np
 
 from .paper_numbers import STATE_OF_THE_ART, TABLE_1, TITLES, TRUE, PaperAuc
 from .records import BrokenRecord
-from .results import Auc, Results
+from .results import Results
 from .seeded_auc import Estimate, SeededAuc, TestSet, difference, estimate, resampled_test_set, seeded_auc
+from .step_results import Auc
 
 PROBABILITY = "probability of "
 GROUP_COLUMNS = ("group", "study")

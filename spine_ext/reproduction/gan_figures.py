@@ -1,4 +1,4 @@
-"""Figures of the GANs: image metrics and statistics by length of training, agreement of classes, private placeholders."""
+"""Figures of the GANs: image metrics and statistics during training, agreement of classes, private placeholders."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,8 +81,10 @@ def metrics_by_kimg(results: Results) -> Drawing:
     ]  # fmt: skip
     return drawing(
         "figure-2-metrics", "Figure 2: FID, precision and recall during training",
-        "By thousands of real images shown (kimg). Thin: each seed; thick: their mean. Dotted: what real test images score against the training images.",
-        "Three panels of curves by length of training. At the end: " + ("; ".join(ends) or NOT_RUN) + ".", (8.4, 3.1), draw,
+        "By thousands of real images shown (kimg). Thin: each seed; thick: their mean. Dotted: what real test images "
+        "score against the training images.",
+        "Three panels of curves by length of training. At the end: " + ("; ".join(ends) or NOT_RUN) + ".",
+        (8.4, 3.1), draw,
     )  # fmt: skip
 
 
@@ -133,8 +135,8 @@ def agreement_matrix(results: Results) -> Drawing:
     )  # fmt: skip
     return drawing(
         "agreement-matrix", "MultiConditional: class asked for and class seen",
-        "Percent of each row. A classifier trained on real images looks at generated images (left) and, as the measure of "
-        "what it can see at all, at real test images (right).",
+        "Percent of each row. A classifier trained on real images looks at generated images (left) and, as the measure "
+        "of what it can see at all, at real test images (right).",
         f"Two matrices of percentages. Generated images seen as asked for: {said}.", (8.4, 4.2), draw,
     )  # fmt: skip
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.stats import t
 
-from .results import ImageMetrics, MetricSeries
 from .seeded_auc import CONFIDENCE, Estimate
+from .step_results import ImageMetrics, MetricSeries
 
 
 @dataclasses.dataclass(frozen=True)

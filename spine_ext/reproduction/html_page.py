@@ -2,15 +2,20 @@
 
 import base64
 import html
+import io
 import json
 from collections.abc import Iterable
 
+import PIL.Image
+
 from .figure_style import Drawing
+
+SHOWN_PER_PIXEL = 0.8  # pictures are drawn finer than screens show them; one factor keeps their letters of one size
 
 CSS = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 5rem; background: #fff; color: #1a1a1a;
+body { margin: 0 auto; max-width: 72rem; padding: 2rem 1.25rem 5rem; background: #fff; color: #1a1a1a;
   font: 1rem/1.6 system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .8rem; padding-top: .7rem; border-top: 1px solid #d9d9d9; }
@@ -28,11 +33,12 @@ a { color: #00578a; }
 .scroll:focus-visible { outline: 2px solid #0072b2; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; font-size: .95rem; padding: 0 0 .5rem; }
-th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #e6e6e6; }
+th, td { padding: .28rem .7rem; line-height: 1.4; text-align: left; vertical-align: top; border-bottom: 1px solid #e6e6e6; }
 thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; line-height: 1.25; min-width: 4rem; }
 tbody th { font-weight: 500; white-space: nowrap; }
 .number { text-align: right; }
 td.number { white-space: nowrap; }
+td small { display: block; color: #555; font-size: .78rem; line-height: 1.25; }
 td.missing { color: #767676; font-style: italic; }
 figure { margin: 1.6rem 0; }
 figure img { max-width: 100%; height: auto; display: block; }
@@ -42,9 +48,11 @@ dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: #f6f6f6; padding: .8rem; font-size: .78rem; line-height: 1.4; }
 summary { cursor: pointer; }
-@media print { body { max-width: none; padding: 0; font-size: 9.5pt; } nav { display: none; } .scroll { overflow: visible; }
-  table { font-size: 6.8pt; } th, td { padding: .15rem .3rem; } thead th { min-width: 0; } tbody th { white-space: normal; }
-  td.number { white-space: normal; } figure, tr, .notice { break-inside: avoid; } h2, h3 { break-after: avoid; } }
+@media print {
+  body { max-width: none; padding: 0; font-size: 9.5pt; } nav { display: none; } .scroll { overflow: visible; }
+  table { font-size: 7pt; } th, td { padding: .15rem .25rem; } thead th { min-width: 0; } h2, h3 { break-after: avoid; }
+  tbody th { white-space: normal; } figure, tr, .notice { break-inside: avoid; }
+}
 """
 
 
@@ -98,9 +106,11 @@ def folded(summary: str, value: object) -> str:
 
 def figure(drawing: Drawing) -> str:
     data = base64.b64encode(drawing.png).decode("ascii")
+    width_px = round(PIL.Image.open(io.BytesIO(drawing.png)).width * SHOWN_PER_PIXEL)
+    caption = f"<strong>{html.escape(drawing.title)}.</strong> {html.escape(drawing.caption)}"
     return (
-        f'<figure>\n<img src="data:image/png;base64,{data}" alt="{html.escape(drawing.alt)}">\n'
-        f"<figcaption><strong>{html.escape(drawing.title)}.</strong> {html.escape(drawing.caption)}</figcaption>\n</figure>"
+        f'<figure>\n<img src="data:image/png;base64,{data}" width="{width_px}" alt="{html.escape(drawing.alt)}">\n'
+        f"<figcaption>{caption}</figcaption>\n</figure>"
     )
 
 

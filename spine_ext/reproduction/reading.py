@@ -1,6 +1,7 @@
 """What the numbers say, in plain sentences made from them: no effect is claimed where an interval holds zero."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from .auc_rows import AucRow, AucRows, paired
 from .gan_quality import at_end, kimg_to_reach, reachable_fid, spread, welch_difference
@@ -71,7 +72,8 @@ def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
             found.append(f"{title}: {NO_EFFECT} at {_listed(neutral)}: the interval includes zero.")
         return found
     best = max(helpful, key=lambda row: row.against_true.mean)
-    found.append(f"{title}: {_listed(helpful)} synthetic images raise the AUC, most at {best.synthetic:,}.")
+    most = f", most at {best.synthetic:,}" if len(helpful) > 1 else ""
+    found.append(f"{title}: {_listed(helpful)} synthetic images raise the AUC{most}.")
     for row in known:
         delta = paired(row, best)
         if row.synthetic > best.synthetic and delta is not None:
@@ -92,11 +94,11 @@ def _only(rows: AucRows) -> tuple[str, ...]:
         verdict = (
             "below real images" if delta.high < 0
             else "above real images" if delta.low > 0
-            else f"{NO_EFFECT} against real images, which does not prove them equal: {abs(delta.low):.3f} less is possible"
+            else f"{NO_EFFECT}, which does not prove them equal to real images: {abs(delta.low):.3f} less is possible"
         )  # fmt: skip
         found.append(
-            f"{TITLES[variant]}, {row.synthetic:,} images alone: AUC {row.estimate.mean:.3f}, {_interval(delta)} against "
-            f"real images ({rows.true.mean:.3f}): {verdict}."
+            f"{TITLES[variant]}, {row.synthetic:,} images alone: AUC {row.estimate.mean:.3f}, {_interval(delta)} "
+            f"against real images ({rows.true.mean:.3f}): {verdict}."
         )
     return tuple(found)
 
@@ -135,8 +137,9 @@ def _speed(results: Results) -> tuple[str, ...]:
     kimg = {variant: [kimg_to_reach(run, target) for run in each] for variant, each in runs.items()}
     means = {variant: sum(each) / len(each) for variant, each in kimg.items()}
     return (
-        f"The FID of {target:.1f}, the lowest that every run reached, is reached after {means[SPINEGAN]:.1f} kimg with the "
-        f"term and {means[STYLEGAN2_ADA]:.1f} kimg without; {_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1)} kimg.",
+        f"The FID of {target:.1f}, the lowest that every run reached, is reached after {means[SPINEGAN]:.1f} kimg with "
+        f"the term and {means[STYLEGAN2_ADA]:.1f} kimg without; "
+        f"{_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1, ('later', 'sooner'))}.",
     )
 
 
@@ -149,21 +152,21 @@ def _agreement(results: Results) -> tuple[str, ...]:
     real = sum(row[place] / max(sum(row), 1) for place, row in enumerate(first.test_confusion)) / len(first.class_names)
     return (
         f"{right / max(total, 1):.0%} of {total:,} images are seen as the class asked for; by chance it would be "
-        f"{1 / len(first.class_names):.0%}; the same classifier sees {real:.0%} of real test images rightly, as the mean of "
-        "the classes.",
+        f"{1 / len(first.class_names):.0%}; on real test images the same classifier is right in {real:.0%}, as the "
+        "mean of the classes.",
     )
 
 
-def _welch(a: tuple[float, ...], b: tuple[float, ...], digits: int) -> str:
+def _welch(a: Sequence[float], b: Sequence[float], digits: int, words: tuple[str, str] = ("higher", "lower")) -> str:
     delta = welch_difference(a, b)
     if delta is None:
         return f"difference {_signed(sum(a) / len(a) - sum(b) / len(b), digits)}, too few seeds for an interval"
-    return f"difference {_verdict(delta, digits)}"
+    return f"difference {_verdict(delta, digits, words)}"
 
 
-def _verdict(delta: Estimate, digits: int = 3) -> str:
+def _verdict(delta: Estimate, digits: int = 3, words: tuple[str, str] = ("higher", "lower")) -> str:
     said = _interval(delta, digits)
-    return f"{said}, {NO_EFFECT}" if delta.includes_zero else f"{said}, {'higher' if delta.mean > 0 else 'lower'}"
+    return f"{said}, {NO_EFFECT}" if delta.includes_zero else f"{said}, {words[delta.mean < 0]}"
 
 
 def _interval(delta: Estimate, digits: int = 3) -> str:

@@ -12,29 +12,34 @@ from .auc_rows import AucRows, auc_rows
 from .figure_style import Drawing
 from .figures import all_figures
 from .reading import Answer, answers, headline
-from .results import DataCard, Results, read_results
+from .results import Results, read_results
+from .step_results import DataCard
 from .table import Column, Table
 from .tables import all_tables
 
 TITLE = "SpineGAN: the paper's experiments, reproduced"
+AUC_FIGURES = ("auc-forest", "auc-by-count", "roc")
 PHANTOM_NOTICE = (
-    "These are drawn phantoms, not clinical data. The numbers show that the experiment runs and what it finds on drawn "
-    "shapes; they say nothing of patients, and cannot confirm or refute the paper's clinical numbers."
+    "These are drawn phantoms, not clinical data. The numbers show that the experiment runs and what it finds on "
+    "drawn shapes; they say nothing of patients, and cannot confirm or refute the paper's clinical numbers."
 )
 CAVEATS = (
-    "The AUC of a classifier trained on synthetic images is the measure of their worth. FID, precision and recall depend on "
-    "the features they compare and can rank radiographs wrongly: in the paper the better GAN has the worse FID.",
-    "Intervals of AUCs: a hierarchical bootstrap draws seeds and test images (whole studies where they are known). With a few "
-    "seeds it is approximate. DeLong's intervals of single runs, in the step results, cover the test images alone and take "
-    "images as independent.",
-    "Each row is compared without correction for the number of comparisons: among twenty intervals of 95%, one misses its "
-    "value by chance.",
+    "The AUC of a classifier trained on synthetic images is the measure of their worth. FID, precision and recall "
+    "depend on the features they compare and can rank radiographs wrongly: in the paper the better GAN has the "
+    "worse FID.",
+    "Intervals of AUCs: a hierarchical bootstrap draws seeds and test images (whole studies where they are known). "
+    "With a few seeds it is approximate. DeLong's intervals of single runs, in the step results, cover the test "
+    "images alone and take images as independent.",
+    "Comparisons are not corrected for their number: of twenty intervals of 95%, one misses its value by chance, "
+    "and the best of several rows looks better than it is.",
+    "The resamples of seeds draw GAN and classifier of one seed together; a row of real images has no GAN that "
+    "could vary.",
     "An interval that includes zero means that no effect was seen at this size, not that there is none.",
     "Intervals of differences between GANs are Welch's, over the seeds of training; with three seeds they are wide.",
-    "Settings are those of the preset. The epoch of a classifier is chosen on a validation part of its training images; the "
-    "test images are looked at once per run, and never for selection.",
+    "Settings are those of the preset. The epoch of a classifier is chosen on a validation part of its training "
+    "images; the test images are looked at once per run, and never for selection.",
     "GANs are judged at the end of training, not at their best snapshot.",
-)  # fmt: skip
+)
 
 
 def write_all(out_dir: Path) -> list[Path]:
@@ -78,8 +83,10 @@ def report_html(results: Results, rows: AucRows, tables: list[Table], drawings: 
     figure = {each.name: html_page.figure(each) for each in drawings}
     sections = {
         "reading": ("What the numbers say", _reading(said)),
-        "downstream": ("Worth downstream", table["table-1-auc"] + figure["auc-forest"] + figure["auc-by-count"] + figure["roc"]),
-        "image-metrics": ("Image metrics", table["table-2-image-metrics"] + figure["figure-2-metrics"] + table["ablation-gamma"]),
+        "downstream": ("Worth downstream", table["table-1-auc"] + "".join(figure[name] for name in AUC_FIGURES)),
+        "image-metrics": (
+            "Image metrics", table["table-2-image-metrics"] + figure["figure-2-metrics"] + table["ablation-gamma"]
+        ),
         "samples": ("Samples", figure["figure-4-samples"]),
         "classes": ("Eight classes", table["agreement"] + figure["agreement-matrix"] + figure["samples-by-lesion"]),
         "private": ("Private variant", table["private"] + figure["figure-1-epsilon"] + figure["figure-3-private"]),

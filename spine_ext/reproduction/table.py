@@ -42,13 +42,13 @@ class Column:
     def names(self) -> list[str]:
         return [self.title, *(f"{self.title}, {limit}" for limit in self.limits or ())]
 
-    def values(self, cell: Cell) -> list[str | float]:
-        """Of the CSV, unrounded."""
+    def values(self, cell: Cell) -> list[str]:
+        """Of the CSV, to nine digits."""
         if self.limits is None:
-            return [NOT_RUN if cell is None else cell]
+            return [NOT_RUN if cell is None else _plain(cell)]
         parts = cell if isinstance(cell, tuple) else (cell, None, None)
-        is_text = isinstance(parts[0], str)
-        return [("" if is_text else NOT_RUN) if part is None else part for part in parts]
+        missing = "" if isinstance(parts[0], str) else NOT_RUN
+        return [missing if part is None else _plain(part) for part in parts]
 
     @property
     def is_text(self) -> bool:
@@ -97,15 +97,19 @@ class Table:
         cells = []
         for place, (column, cell) in enumerate(zip(self.columns, row, strict=True)):
             text = html.escape(column.text(cell))
+            if isinstance(cell, tuple) and " [" in text:
+                text = text.replace(" [", "<small>[", 1) + "</small>"
             if place == 0:
                 cells.append(f'<th scope="row">{text}</th>')
             elif text == NOT_RUN:
-                cells.append(
-                    f'<td class="missing"{_kind(column)}>{text}</td>'.replace('"missing" class="', '"missing ')
-                )
+                cells.append(f'<td class="missing{"" if column.is_text else " number"}">{text}</td>')
             else:
                 cells.append(f"<td{_kind(column)}>{text}</td>")
         return "".join(cells)
+
+
+def _plain(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.9g}"
 
 
 def _kind(column: Column) -> str:

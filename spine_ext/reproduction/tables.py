@@ -18,8 +18,9 @@ from .paper_numbers import (
     TITLES,
     PaperImageMetrics,
 )
-from .results import Agreement, ImageMetrics, Results
+from .results import Results
 from .seeded_auc import Estimate
+from .step_results import Agreement, ImageMetrics
 from .table import NOT_PUBLISHED, NOT_RUN, Cell, Column, Table
 
 INTERVAL, RANGE = ("low", "high"), ("smallest", "largest")
@@ -93,21 +94,29 @@ def detector_notes(results: Results) -> list[str]:
     for name, sha256, note in detectors:
         line = f"Features: {name}" + (f" ({note})" if note else "") + (f", SHA-256 {sha256[:12]}" if sha256 else "")
         notes.append(line + ".")
-    if any("inception" not in name.lower() for name, _, _ in detectors) or results.is_phantom:
-        notes.append(
-            "The paper's FID, precision and recall are of other features (Inception and VGG16) and other images: "
-            "its columns are not comparable with those here, only the order of the rows is."
-        )
+    notes += _comparability(results)
     sizes = sorted({(each.num_real, each.num_fake) for each in results.metrics if each.variant != "real"})
     notes += [f"{fake:,} generated against {real:,} real images." for real, fake in sizes]
     return notes
+
+
+def _comparability(results: Results) -> list[str]:
+    own_features = any("inception" not in each.detector.lower() for each in results.metrics)
+    if not own_features and not results.is_phantom:
+        return []
+    what = "Inception and VGG16 features, and of other images" if own_features else "other images"
+    return [
+        f"The paper's FID, precision and recall are of {what}: its columns are not comparable with those here, only "
+        "the order of the rows is."
+    ]
 
 
 def ablation_table(results: Results) -> Table:
     """The clinical term's weight at one length of training."""
     kimg = _number(results.settings.get("ablation_kimg"), ABLATION_KIMG)
     columns = (
-        Column("GAN"), Column("γ clinical", 2), Column("kimg, paper", 0), Column("kimg, here", 1), Column("FID, paper", 2),
+        Column("GAN"), Column("γ clinical", 2), Column("kimg, paper", 0), Column("kimg, here", 1),
+        Column("FID, paper", 2),
         Column("FID, here", 2, limits=RANGE), Column("Precision, paper", 4), Column("Precision, here", 4, limits=RANGE),
         Column("Recall, paper", 7), Column("Recall, here", 4, limits=RANGE), Column("Seeds", 0),
     )  # fmt: skip
@@ -123,7 +132,7 @@ def ablation_table(results: Results) -> Table:
                       float(len(found)) if found else None))  # fmt: skip
     notes = (
         "The paper prints only the row of γ 0.05. Mean over seeds [smallest, largest].",
-        *detector_notes(results)[-2:],
+        *_comparability(results),
     )
     return Table(
         "ablation-gamma", "Ablation: weight of the clinical term, early in training", columns, tuple(lines), notes
@@ -150,8 +159,8 @@ def agreement_table(results: Results) -> Table:
     limits = "" if first.low is None or first.high is None else f" [{first.low:.3f}, {first.high:.3f}]"
     notes = (
         paper,
-        f"The classifier is trained on real images; macro AUC on real test images {first.macro_auc:.3f}{limits}. Where its "
-        "sensitivity is low, a low agreement says little of the GAN.",
+        f"The classifier is trained on real images; macro AUC on real test images {first.macro_auc:.3f}{limits}. Where "
+        "its sensitivity is low, a low agreement says little of the GAN.",
         "Chance: asked and seen are unrelated, and all classes seen equally often. Intervals: Wilson, over the drawing "
         f"of images of {len(same)} trained GAN{'s' if len(same) > 1 else ''}.",
     )
@@ -163,7 +172,7 @@ def private_table() -> Table:
     columns = (Column("Private run of the paper"), Column("Here"))
     names = ("Figure 1: ε by noise", "Figure 3: noise 0.2, batch 1", "Figure 3: noise 0.02", "Figure 3: batch 4",
              "Figure 3: no clipping")  # fmt: skip
-    return Table("private", "Private variant", columns, tuple((name, None) for name in names),
+    return Table("private", "The paper's private runs", columns, tuple((name, None) for name in names),
                  ("These cells are filled when the private variant exists.",))  # fmt: skip
 
 

@@ -101,7 +101,8 @@ class MadeUpRun:
         auc = sklearn.metrics.roc_auc_score(self.labels, scores.round(6))
         self.step(f"auc-{row}-seed{seed}", "auc", {
             "row": row, "variant": variant, "synthetic": synthetic, "real": real, "order": order, "seed": seed,
-            "auc": auc, "low": auc - 0.02, "high": auc + 0.02, "best_epoch": 5, "validation_auc": auc, "predictions": predictions,
+            "auc": auc, "low": auc - 0.02, "high": auc + 0.02, "best_epoch": 5, "validation_auc": auc,
+            "predictions": predictions,
             "roc": {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
         }, 75.0)  # fmt: skip
 
