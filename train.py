@@ -1,29 +1,50 @@
 """Trains a GAN: StyleGAN2-ADA, or SpineGAN with its clinical term. Without --data, on the built-in phantom."""
 
+import dataclasses
+import functools
 import json
+import multiprocessing
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
+import torch
 
+from metrics.choosing import AUTO, CLASSIFIER, choose_detectors
+from metrics.detectors import Detectors
+from metrics.errors import MetricError
+from metrics.feature_cache import FeatureCache
 from metrics.frechet import frechet_distance
+from metrics.measure import measure
+from metrics.names import parse_metrics
+from metrics.records import jsonl_record
 from spine_ext.continuation import choose_plan
+from spine_ext.detector_files import fetch_detector, open_classifier
 from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
+from spine_ext.run_plan import RunPlan
 from spine_ext.run_request import RunRequest, Workplace
-from spine_ext.training_run import execute_run
+from spine_ext.snapshot_metrics import PLACES
+from spine_ext.training_run import MakeMeasure, execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
 from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
+from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.dataset_chunks import DatasetImages
 from stylegan2ada.division import divide
 from stylegan2ada.errors import NonFiniteError, ProcessLostError, UserError
 from stylegan2ada.files import default_cache_dir
+from stylegan2ada.generated_images import GeneratedImages
+from stylegan2ada.generator import Generator
 from stylegan2ada.launch import is_launched, launch
 from stylegan2ada.options import RunOptions
 from stylegan2ada.presets import PRESET_NAMES
 from stylegan2ada.processes import LOST_STATUS, join_processes
+from stylegan2ada.progress import ProgressLine
 from stylegan2ada.stop_request import TrainingStopped
 
 CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
+OFFICIAL_METRICS = "fid50k_full"
 
 
 @click.command(cls=Command, context_settings={"show_default": False, "max_content_width": 110})
@@ -34,8 +55,12 @@ CONFIGURATIONS = (*PAPER_RUNS, PRIVATE_RUN, *PRESET_NAMES)
 @click.option("--snap", type=int, help="Ticks between snapshots.  [50; phantom 20]")
 @click.option("--keep", type=int, metavar="N", help="Keep only the newest N network snapshots.  [all]")
 @click.option("--tick", type=float, metavar="KIMG", help="Thousands of images per tick.  [4; phantom 0.5]")
-@click.option("--metrics", default="none", metavar="LIST",
-              help="Metrics at each snapshot; this version knows none.  [none]")
+@click.option("--metrics", metavar="LIST", help="Metrics at each snapshot, or none; calc_metrics.py has their names. "
+              "The first one decides which network is kept as the best.  [fid50k_full; phantom, CPU none]")
+@click.option("--detector", metavar="WHICH", help="Of their features, as for calc_metrics.py; classifier: the run's "
+              "own.  [auto: the official ones]")
+@click.option("--metrics-process", type=click.Choice(PLACES), help="Measure while training goes on, or in between.  "
+              "[auto: background where the GPU has the memory]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all that is drawn.  [0]")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the settings and stop.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
@@ -98,7 +123,9 @@ def main(
     snap: int | None,
     keep: int | None,
     tick: float | None,
-    metrics: str,
+    metrics: str | None,
+    detector: str | None,
+    metrics_process: str | None,
     seed: int | None,
     dry_run: bool,
     device: str,
@@ -150,8 +177,7 @@ def main(
       python train.py --cfg=auto --data images.zip --cond=1 --mirror=1      plain StyleGAN2-ADA
       python train.py --resume=training-runs/00000-phantom-cond-auto        go on with a stopped run
     """
-    if metrics != "none":
-        raise UserError(f"--metrics={metrics}: this version computes none of the official metrics; give --metrics=none")
+    names_of_metrics(metrics)  # a mistake is told now, before anything is opened
     request = RunRequest(
         options=RunOptions(
             cfg=cfg, gpus=gpus, snap=snap, keep=keep, tick=tick, seed=seed, gamma=gamma, kimg=kimg, batch=batch,
@@ -162,7 +188,8 @@ def main(
         ),
         data=data, test_data=test_data, cond=cond, subset=subset, mirror=mirror, gamma_clinical=gamma_clinical,
         clinical_reduction=clinical_reduction, classifier=classifier, classifier_epochs=classifier_epochs,
-        phantom_train=phantom_train, phantom_test=phantom_test,
+        phantom_train=phantom_train, phantom_test=phantom_test, metrics=metrics, detector=detector,
+        metrics_process=metrics_process,
     )  # fmt: skip
     if gpus is not None and gpus > 1 and not (dry_run or is_launched()):
         sys.exit(launch(gpus))
@@ -175,7 +202,8 @@ def main(
             if dry_run:
                 click.echo(json.dumps(plan.describe(), indent=2))
                 return
-            execute_run(plan, frechet_distance, click.echo, processes)
+            make_measure = choose_metrics(plan, click.echo) if processes.is_main else None
+            execute_run(plan, frechet_distance, click.echo, processes, make_measure)
     except NonFiniteError as error:
         _stop(f"Error: {error}. Snapshots written before are good; a smaller --lr or --precision=fp32 may help", 1)
     except TrainingStopped as stopped:
@@ -186,6 +214,79 @@ def main(
         _stop(f"Error: {error}. Files that were written before are whole; --resume goes on from the last state", 1)
     except KeyboardInterrupt:
         _stop(f"Stopped. Snapshots written before are in {outdir}", 130)
+
+
+@dataclasses.dataclass
+class SnapshotMeasure:
+    """The metrics of a run's networks against its training images. Detectors are opened by the process that uses them:
+    a TorchScript network cannot be sent to another."""
+
+    names: tuple[str, ...]
+    detector: str
+    device: torch.device
+    cache_dir: Path
+    seed: int
+    dataset: ImageDataset
+    classifier: Path | None
+
+    def __post_init__(self) -> None:
+        if self.detector == CLASSIFIER and self.classifier is None:
+            raise UserError("--detector classifier: this run has no classifier; give --detector classifier:FILE")
+
+    def __call__(self, names: Sequence[str], generator: Generator) -> list[dict]:
+        fake = GeneratedImages(generator, self.seed, self.dataset.labels, self.dataset.class_names)
+        cache = FeatureCache(self.cache_dir / "features", functools.partial(click.echo, err=True))
+        progress = ProgressLine if multiprocessing.parent_process() is None else None  # training has a line of its own
+        found = measure(
+            names, DatasetImages(self.dataset), fake, self._detectors, seed=self.seed, cache=cache, progress=progress
+        )
+        return [jsonl_record(one, snapshot=None, num_gpus=1) for one in found]
+
+    @functools.cached_property
+    def _detectors(self) -> Detectors:
+        return open_detectors(self.names, self.detector, self.device, self.classifier)
+
+    def __getstate__(self) -> dict:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def choose_metrics(plan: RunPlan, log: Callable[[str], None]) -> MakeMeasure | None:
+    """What snapshots are measured by, None: by nothing. Detectors are looked for now: after hours it would be too late.
+
+    Raises:
+        UserError: metrics that were asked for cannot be had. The default is left out then, with a line in the log.
+    """
+    text, detector, device = plan.request.metrics, plan.request.detector or AUTO, plan.place.device
+    is_for_official = text is None and plan.phantom is None
+    if is_for_official and device.type == "cpu":
+        log("metrics are off: a CPU takes hours for the official ones; such as --metrics=fid1k_full turns them on")
+    names = names_of_metrics(OFFICIAL_METRICS if is_for_official and device.type != "cpu" else text)
+    if not names:
+        return None
+    try:
+        if detector != CLASSIFIER:  # that of the run may still have to be trained
+            open_detectors(names, detector, device, None)
+    except (UserError, MetricError) as error:
+        if text is not None:
+            raise UserError(str(error)) from error
+        log(f"metrics are off: {error}")
+        return None
+    return functools.partial(SnapshotMeasure, names, detector, device, plan.place.cache_dir, plan.config.seed)
+
+
+def names_of_metrics(text: str | None) -> tuple[str, ...]:
+    """Of --metrics; () for none."""
+    try:
+        return () if text in (None, "none") else tuple(request.name for request in parse_metrics(text))
+    except MetricError as error:
+        raise UserError(f"--metrics={text}: {error}") from error
+
+
+def open_detectors(names: Sequence[str], text: str, device: torch.device, own: Path | None) -> Detectors:
+    """own: the file of the run's classifier, None where there is none."""
+    return choose_detectors(
+        parse_metrics(",".join(names)), text, device, fetch_detector, lambda path: open_classifier(path or own, device)
+    )
 
 
 def _stop(message: str, status: int) -> None:

@@ -41,6 +41,7 @@ class RunPlan:
         return {
             "data": NOTICE if self.phantom else self.request.data,
             "clinical_term": {"gamma": self.gamma_clinical, "reduction": self.clinical_reduction},
+            "metrics": self.request.metrics,
             "training": self.config.to_dict(),
         }
 

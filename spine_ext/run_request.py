@@ -24,6 +24,7 @@ CHANGEABLE = {
     "micro_batch_size": "batch_gpu", "num_workers": "workers", "kernels": "kernels", "cuda_graphs": "cuda_graphs",
     "cudnn_benchmark": "nobench",
 }  # fmt: skip
+MEASURING = ("metrics", "detector", "metrics_process")  # the run is the same, whatever is measured of it
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class RunRequest:
     classifier_epochs: int | None = None
     phantom_train: int | None = None
     phantom_test: int | None = None
+    metrics: str | None = None
+    detector: str | None = None
+    metrics_process: str | None = None
 
     def over(self, earlier: "RunRequest") -> "RunRequest":
         """This request, and what an earlier one said where this one says nothing."""
@@ -130,4 +134,5 @@ def _anywhere(request: RunRequest) -> RunRequest:
     """Of the same run, whatever the folder, the number of processes, and how far and how often."""
     request = request.with_absolute_paths()
     unsaid = dict.fromkeys(("gpus", *CHANGEABLE.values()))
-    return dataclasses.replace(request, options=dataclasses.replace(request.options, **unsaid))
+    options = dataclasses.replace(request.options, **unsaid)
+    return dataclasses.replace(request, options=options, **dict.fromkeys(MEASURING))

@@ -34,9 +34,10 @@ class SnapshotEvaluation:
         self._labels = torch.from_numpy(test.labels)
         self._real_features, _ = self._judge(_batches(test))
         self.num_images = len(self._labels)
-        self.latest: dict[str, float] = {}  # the numbers of the last snapshot
+        self.latest: dict[str, float] = {}  # the numbers of the last snapshot; none where it could not be judged
 
     def __call__(self, event: SnapshotEvent) -> None:
+        self.latest = {}
         result = self.latest = self.measure(event.generator)
         line = {
             "results": result,

@@ -15,6 +15,7 @@ from stylegan2ada.files import write_json
 from stylegan2ada.loop import train
 from stylegan2ada.processes import ALONE, Processes
 from stylegan2ada.progress import ProgressLine
+from stylegan2ada.recorder import OnSnapshot
 from stylegan2ada.run_folder import RunLog, locked, run_folder, write_options
 from stylegan2ada.updates import GeneratorTerm
 
@@ -24,18 +25,31 @@ from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
 from .labelled_images import check_test_classes, classes_of, names_of_classes, proportional_subset
+from .measuring_process import Measure
 from .run_plan import RunPlan, data_config, open_training_set
 from .run_request import write_request
 from .snapshot_evaluation import Frechet, SnapshotEvaluation
+from .snapshot_metrics import SnapshotMetrics, unfailing
 
 CLASSIFIER = "classifier.safetensors"  # the run's own copy
 TERM_EPOCHS = 19  # of the paper's classifier for the loss term
 
 Log = Callable[[str], None]
+MakeMeasure = Callable[[ImageDataset, Path | None], Measure]
+"""Out of the training images and the file of the run's classifier, if it has one."""
 
 
-def execute_run(plan: RunPlan, frechet: Frechet, log: Log, processes: Processes = ALONE) -> Path:
-    """Runs the plan and returns the run folder. Of several processes, all are called, and the main one writes."""
+def execute_run(
+    plan: RunPlan,
+    frechet: Frechet,
+    log: Log,
+    processes: Processes = ALONE,
+    make_measure: MakeMeasure | None = None,
+) -> Path:
+    """Runs the plan and returns the run folder. Of several processes, all are called, and the main one writes.
+
+    make_measure: how the metrics of snapshots are measured; None: they are not.
+    """
     if plan.place.device.type == "cpu":
         keep_freed_memory()
     log = log if processes.is_main else _say_nothing
@@ -52,9 +66,9 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log, processes: Processes 
 
     test = _open_test(plan, dataset, test_path)
     classifier = _classifier(plan, dataset, test, log)
-    evaluations = []
+    evaluation = None
     if classifier is not None and test is not None:
-        evaluations.append(SnapshotEvaluation(classifier, test, frechet, config.seed))
+        evaluation = SnapshotEvaluation(classifier, test, frechet, config.seed)
     with _folder(plan, dataset, config) as run_dir, locked(run_dir):
         log(f"run folder: {run_dir}")
         if plan.run_dir is None:
@@ -62,10 +76,13 @@ def execute_run(plan: RunPlan, frechet: Frechet, log: Log, processes: Processes 
             write_request(run_dir, plan.request)
         if classifier is not None and not (run_dir / CLASSIFIER).exists():
             save_classifier(classifier, run_dir / CLASSIFIER)
-        processes.broadcast_text(str(run_dir))
-        snapshot = _train_in(run_dir, plan, config, dataset, evaluations, processes)
+        with _metrics(plan, dataset, run_dir, make_measure) as metrics:
+            processes.broadcast_text(str(run_dir))
+            callbacks = [] if metrics is None else [unfailing(metrics, "measuring")]
+            callbacks += [] if evaluation is None else [unfailing(evaluation, "the judgement by the classifier")]
+            snapshot = _train_in(run_dir, plan, config, dataset, callbacks, processes)
         log = RunLog(run_dir)
-        for evaluation in evaluations:
+        if evaluation is not None:
             _closing_numbers(evaluation, snapshot, dataset, config, plan.place.device, log)
         log(f"network: {snapshot}")
         if plan.phantom is not None:
@@ -107,12 +124,22 @@ def _folder(plan: RunPlan, dataset: ImageDataset, config: TrainingConfig) -> con
     return run_folder(plan.place.outdir, _description(plan, dataset, config))
 
 
+def _metrics(
+    plan: RunPlan, dataset: ImageDataset, run_dir: Path, make_measure: MakeMeasure | None
+) -> contextlib.AbstractContextManager[SnapshotMetrics | None]:
+    if make_measure is None:
+        return contextlib.nullcontext()
+    classifier = run_dir / CLASSIFIER
+    measure = make_measure(dataset, classifier if classifier.exists() else None)
+    return SnapshotMetrics(measure, plan.place.device, plan.request.metrics_process or "auto")
+
+
 def _train_in(
     run_dir: Path,
     plan: RunPlan,
     config: TrainingConfig,
     dataset: ImageDataset,
-    evaluations: Sequence[SnapshotEvaluation],
+    callbacks: Sequence[OnSnapshot],
     processes: Processes,
 ) -> Path:
     """The GAN with its clinical term, into run_dir; the path of the last snapshot."""
@@ -122,7 +149,7 @@ def _train_in(
         term = ClinicalTerm(classifier, plan.clinical_reduction, config.batch_size, config.precision)
         terms.append(GeneratorTerm("clinical", plan.gamma_clinical, term))
     return train(
-        config, dataset, run_dir, plan.place.device, terms=terms, on_snapshot=evaluations,
+        config, dataset, run_dir, plan.place.device, terms=terms, on_snapshot=callbacks,
         continues=plan.run_dir is not None, processes=processes,
     )  # fmt: skip
 
@@ -180,6 +207,9 @@ def _closing_numbers(
     log: Log,
 ) -> None:
     """Sets the last snapshot beside an untrained generator and beside real training images; writes results.json."""
+    if not evaluation.latest:
+        log("no closing numbers: the last snapshot could not be judged")
+        return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         untrained = make_generator(config).eval().to(device)

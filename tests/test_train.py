@@ -25,7 +25,8 @@ from stylegan2ada.ops.kernels.unavailable import KernelsUnavailable
 from tests.toy_images import write_toy_zip
 
 FLAGS = {
-    "--outdir", "--gpus", "--snap", "--keep", "--tick", "--metrics", "--seed", "--dry-run", "-n", "--device",
+    "--outdir", "--gpus", "--snap", "--keep", "--tick", "--metrics", "--detector", "--metrics-process",
+    "--seed", "--dry-run", "-n", "--device",
     "--data", "--test", "--cond", "--subset", "--mirror", "--phantom-train", "--phantom-test", "--cache-dir",
     "--cfg", "--gamma", "--kimg", "--batch", "--batch-gpu", "--channel-base", "--channel-max", "--latent",
     "--ema-kimg", "--lr", "--pl-weight", "--style-mixing",
@@ -182,7 +183,8 @@ MISTAKES = {
     "no labels for the paper": (["--data={files}/plain.zip", "--cfg=spinegan"], ["plain.zip", "label"]),
     "too large a subset": (["--data={files}/toy.zip", "--subset=21"], ["21", "20"]),
     "no process": (["--gpus=0"], ["--gpus", "0"]),
-    "a metric": (["--metrics=fid50k_full"], ["--metrics=fid50k_full", "--metrics=none"]),
+    "an unknown metric": (["--metrics=fid50k_full,fud50k"], ["'fud50k'", "fid50k_full"]),
+    "no metric": (["--metrics="], ["--metrics="]),
     "batch and groups": (["--data={files}/toy.zip", "--batch=6"], ["--batch 6", "multiple"]),
     "micro-batches": (["--data={files}/toy.zip", "--batch=8", "--batch-gpu=3"], ["--batch-gpu 3", "8 images"]),
     "micro-batches and groups": (["--data={files}/toy.zip", "--batch=8", "--batch-gpu=2"], ["--batch 8", "of 4"]),
