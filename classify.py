@@ -1,45 +1,50 @@
-"""Trains a SpineClassifier on a dataset, with or without synthetic images, and tests it once on another."""
+"""Trains SpineClassifiers on real images, with or without synthetic ones, and tests each once on other images."""
 
-import csv
-import dataclasses
-import io
 from pathlib import Path
 
 import click
-import numpy as np
 
-from spine_ext.classifier import save_classifier
-from spine_ext.classifier_training import train_classifier
-from spine_ext.default_run import NOTICE
-from spine_ext.evaluation import area_under_roc, predict
-from spine_ext.labelled_images import (
-    Joined,
-    LabelledImages,
-    balanced_subset,
-    check_test_classes,
-    classes_of,
+from spine_ext.classifier_plots import write_plots
+from spine_ext.downstream import (
+    CLASSIFIER,
+    PREDICTIONS,
+    RESULTS,
+    DownstreamResult,
+    DownstreamSettings,
+    TrainingSets,
+    run_downstream,
 )
+from spine_ext.downstream_request import check_test
+from spine_ext.labelled_images import balanced_subset, classes_of
+from spine_ext.predictions import read_predictions
+from spine_ext.run_comparison import compare_runs, read_run
+from spine_ext.seed_summary import summary_of_seeds
+from spine_ext.shared_images import count_shared
 from stylegan2ada.cli import Command
+from stylegan2ada.cli_values import parse_seeds
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.devices import choose_device
 from stylegan2ada.errors import NonFiniteError, UserError
-from stylegan2ada.files import check_writable, write_json, write_text
+from stylegan2ada.files import check_writable, write_json
 from stylegan2ada.progress import ProgressLine
 
-RESULTS_NAME = "results.json"
+COMPARISON_NAME = "comparison.json"
 
 
 @click.command(cls=Command)
-@click.option("--train", "train_path", metavar="ZIP", help="Training dataset; not needed with --synthetic-only.")
-@click.option("--synthetic", "synthetic_path", metavar="ZIP", help="Generated dataset to add to the training.")
-@click.option("--count", type=click.IntRange(min=2), help="Synthetic images to add, as many of each class.  [all]")
+@click.option("--train", "train_path", metavar="ZIP", help="Real training images; not needed with --synthetic-only.")
+@click.option("--synthetic", "synthetic_path", metavar="ZIP", help="Generated images to train on as well.")
+@click.option("--count", type=click.IntRange(min=2), help="Synthetic images to take, as many of each class.  [all]")
 @click.option("--synthetic-only", is_flag=True, help="Train on the synthetic images alone.")
-@click.option("--test", "test_path", metavar="ZIP", required=True, help="Test dataset; used once, at the end.")
-@click.option("--outdir", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to write.")
+@click.option("--pretrain-synthetic", is_flag=True, help="Train on synthetic images first, then on real ones.")
+@click.option("--test", "test_path", metavar="ZIP", required=True, help="Test images; used once, at the end.")
+@click.option("--outdir", metavar="DIR", required=True, type=click.Path(path_type=Path),
+              help="Where to write; the same command again goes on there.")  # fmt: skip
 @click.option("--epochs", default=30, show_default=True, help="Passes over the training images.")
 @click.option("--batch", default=32, show_default=True, help="Images per step.")
 @click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate of Adam; it rises and falls.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of all that is drawn.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all that is drawn.  [0]")
+@click.option("--seeds", metavar="0-4", help="Several runs, one folder each, and the mean over them.")
 @click.option(
     "--weights",
     default="auto",
@@ -47,90 +52,115 @@ RESULTS_NAME = "results.json"
     metavar="auto|imagenet|random|FILE",
     help="Weights to start from; auto: ImageNet's if they can be had, else random ones.",
 )
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]),
+              help="Of training; auto: bf16 where it is fast. The test is always fp32.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threshold", type=float, help="Of the confusion table of two classes.  [Youden's, validation images]")
+@click.option("--compare", "compare_dir", metavar="DIR", type=click.Path(path_type=Path),
+              help="Another run on the same test images, for a paired comparison.")  # fmt: skip
 def main(
     train_path: str | None,
     synthetic_path: str | None,
     count: int | None,
     synthetic_only: bool,
+    pretrain_synthetic: bool,
     test_path: str,
     outdir: Path,
     epochs: int,
     batch: int,
     lr: float,
-    seed: int,
+    seed: int | None,
+    seeds: str | None,
     weights: str,
+    precision: str,
     device: str,
+    threshold: float | None,
+    compare_dir: Path | None,
 ) -> None:
     """Train a SpineClassifier (DenseNet121) and measure its AUC on a test set.
 
-    Writes classifier.safetensors, results.json and predictions.csv. The epoch is chosen on a part of the training
-    images; the test images are looked at once.
+    Writes classifier.safetensors, results.json, predictions.csv and three plots. The epoch is chosen on a part of the
+    training images; the test images are used once.
     """
-    if (outdir / RESULTS_NAME).exists():
-        raise UserError(f"{outdir} holds results already: give another --outdir, or remove them")
     check_writable(outdir, "--outdir")
-    real, synthetic = _open_training_sets(train_path, synthetic_path, count, synthetic_only)
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds were both given: give one of them")
+    folders = {seed or 0: outdir} if seeds is None else {each: outdir / f"seed{each}" for each in parse_seeds(seeds)}
+    _check_outdir(outdir, several=seeds is not None)
+    settings = {
+        each: DownstreamSettings(epochs, batch, lr, each, weights, precision, threshold=threshold) for each in folders
+    }
+    real, synthetic = _open_training_sets(train_path, synthetic_path, count, synthetic_only, pretrain_synthetic)
     test = _open(test_path)
-    notes = sorted({dataset.notice for dataset in (real, synthetic, test) if dataset is not None and dataset.notice})
-    if synthetic is not None and count is not None:
-        synthetic = balanced_subset(synthetic, count, seed)
-    parts = [part for part in (real, synthetic) if part is not None]
-    _check_test(test, test_path, parts, [train_path, synthetic_path])
-    train = Joined(parts)
+    _check_apart(test, [part for part in (real, synthetic) if part is not None])
+    order = "pretrain" if pretrain_synthetic else "joined"
+    training = {
+        each: TrainingSets(real, synthetic if count is None else balanced_subset(synthetic, count, each), order)
+        for each in folders
+    }
+    check_test(next(iter(training.values())).parts[0], test, threshold)
+    others = {} if compare_dir is None else {
+        each: read_run(compare_dir if seeds is None else compare_dir / folder.name, test)
+        for each, folder in folders.items()
+    }  # fmt: skip
+    if not all((folder / RESULTS).exists() for folder in folders.values()):
+        _warn_of_shared(test, [part for part in (real, synthetic) if part is not None])
 
-    click.echo(f"Training on {len(train)} images of {train.resolution} px, testing on {len(test)}: {outdir}")
+    chosen = choose_device(device)
+    results = {}
+    for each, folder in folders.items():
+        results[each] = _run(training[each], test, settings[each], folder, chosen)
+        for note in results[each].results["notes"]:
+            click.echo(f"These images: {note}.")
+    if seeds is not None:
+        summary = summary_of_seeds(results)
+        write_json(outdir / RESULTS, summary)
+        interval = "" if summary["low"] is None else f" [{summary['low']:.4f}, {summary['high']:.4f}] over seeds"
+        click.echo(f"Mean test AUC {summary['mean_test_auc']:.4f}{interval}, {len(results)} seeds: {outdir}")
+    for each, other in others.items():
+        _compare(folders[each], other, compare_dir, each)
+
+
+def _run(
+    training: TrainingSets, test: ImageDataset, settings: DownstreamSettings, folder: Path, device: object
+) -> DownstreamResult:
+    images = sum(len(part) for part in training.parts)
+    click.echo(f"Training on {images} images ({training.protocol}), testing on {len(test)}: {folder}")
+    line = ProgressLine("classifier", "image")
     try:
-        classifier, history = train_classifier(
-            train,
-            epochs=epochs,
-            batch_size=batch,
-            learning_rate=lr,
-            seed=seed,
-            weights=weights,
-            device=choose_device(device),
-            notify=lambda line: click.echo(line, err=True),
-            progress=ProgressLine("classifier", "image"),
+        result = run_downstream(
+            training, test, settings, folder, device, lambda line: click.echo(line, err=True), line
         )
     except NonFiniteError as error:
-        raise UserError(f"{error} (--lr {lr})") from error
-    probabilities = predict(classifier, test)
-    auc = area_under_roc(test.labels, probabilities)
+        raise UserError(f"{error} (--lr {settings.learning_rate})") from error
+    write_plots(folder, read_predictions(folder / PREDICTIONS), result.results)
+    interval = f"[{result.low:.4f}, {result.high:.4f}] ({result.results['interval']})"
+    click.echo(f"Test AUC {result.auc:.4f} {interval} on {len(test)} images; written to {folder}")
+    return result
 
-    for note in notes:
-        click.echo(f"These images: {note}.")
-    classifier.provenance = dataclasses.replace(classifier.provenance, test_auc=auc, phantom=NOTICE in notes)
-    save_classifier(classifier, outdir / "classifier.safetensors")
-    write_text(outdir / "predictions.csv", _predictions_csv(classifier.class_names, test.labels, probabilities))
-    write_json(
-        outdir / RESULTS_NAME,
-        {
-            "test_auc": auc,
-            "test_images": len(test),
-            "real_images": 0 if real is None else len(real),
-            "synthetic_images": 0 if synthetic is None else len(synthetic),
-            "class_names": classifier.class_names,
-            "input_size_px": classifier.input_size_px,
-            "weights_origin": classifier.provenance.weights_origin,
-            "training": classifier.provenance.training,
-            "data": {"train": train_path, "synthetic": synthetic_path, "test": test_path},
-            "notes": notes,
-            "history": [dataclasses.asdict(epoch) for epoch in history],
-        },
-    )
-    click.echo(f"Test AUC {auc:.4f} on {len(test)} images; written to {outdir}")
+
+def _compare(folder: Path, other: object, place: Path, seed: int) -> None:
+    found = compare_runs(read_predictions(folder / PREDICTIONS), other, seed)
+    write_json(folder / COMPARISON_NAME, {"compared_with": str(place), **found})
+    chance = f", p = {found['p']:.3g}" if "p" in found else ""
+    interval = f"[{found['low']:+.4f}, {found['high']:+.4f}]"
+    click.echo(f"AUC of {folder} minus {place}: {found['difference']:+.4f} {interval} ({found['method']}{chance})")
 
 
 def _open_training_sets(
-    train_path: str | None, synthetic_path: str | None, count: int | None, synthetic_only: bool
+    train_path: str | None, synthetic_path: str | None, count: int | None, synthetic_only: bool, pretrain: bool
 ) -> tuple[ImageDataset | None, ImageDataset | None]:
     """(real, synthetic) training datasets, None where there are none."""
-    if synthetic_path is None and (synthetic_only or count is not None):
-        raise UserError(f"{'--synthetic-only' if synthetic_only else '--count'} needs --synthetic ZIP")
+    needing = {"--synthetic-only": synthetic_only, "--pretrain-synthetic": pretrain, "--count": count is not None}
+    for option, given in needing.items():
+        if given and synthetic_path is None:
+            raise UserError(f"{option} needs --synthetic ZIP")
+    if synthetic_only and (pretrain or train_path is not None):
+        other = "--pretrain-synthetic" if pretrain else "--train"
+        raise UserError(f"--synthetic-only takes no real images: leave out {other} or --synthetic-only")
     if train_path is None and not synthetic_only:
         raise UserError("--train ZIP is missing: give it, or --synthetic ZIP with --synthetic-only")
-    real = None if synthetic_only else _open(train_path)
-    return real, None if synthetic_path is None else _open(synthetic_path)
+    return None if train_path is None else _open(train_path), None if synthetic_path is None else _open(synthetic_path)
 
 
 def _open(path: str) -> ImageDataset:
@@ -139,23 +169,24 @@ def _open(path: str) -> ImageDataset:
     return dataset
 
 
-def _check_test(
-    test: LabelledImages, test_path: str, parts: list[LabelledImages], training_paths: list[str | None]
-) -> None:
-    for path in training_paths:
-        if path is not None and Path(path).resolve() == Path(test_path).resolve():
-            raise UserError(f"{test_path} is both training and test dataset: test on images kept out of training")
-    check_test_classes(parts[0], test, test_path)
+def _check_apart(test: ImageDataset, parts: list[ImageDataset]) -> None:
+    for part in parts:
+        if part.path.resolve() == test.path.resolve() or part.fingerprint() == test.fingerprint():
+            raise UserError(f"{test.path} is both training and test dataset: test on images kept out of training")
 
 
-def _predictions_csv(class_names: tuple[str, ...], labels: np.ndarray, probabilities: np.ndarray) -> str:
-    """One row per test image, in the order of the dataset: its place, its class, the probability of each class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", *(f"probability of {name}" for name in class_names)])
-    for index, (label, row) in enumerate(zip(labels.argmax(axis=1), probabilities, strict=True)):
-        writer.writerow([index, class_names[label], *(f"{probability:.6f}" for probability in row)])
-    return text.getvalue()
+def _warn_of_shared(test: ImageDataset, parts: list[ImageDataset]) -> None:
+    shared = count_shared(test, parts)
+    if shared:
+        click.echo(f"Warning: {shared} of {len(test)} test images are also training images", err=True)
+
+
+def _check_outdir(outdir: Path, several: bool) -> None:
+    """One run and several do not share a folder."""
+    if several and (outdir / CLASSIFIER).exists():
+        raise UserError(f"--outdir {outdir} holds a run of one seed: give another folder for --seeds")
+    if not several and any(outdir.glob("seed*/*")):
+        raise UserError(f"--outdir {outdir} holds runs of several seeds: give another folder, or --seeds")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from .evaluation import predict
 from .judgement import judged
 from .labelled_images import Joined, LabelledImages
 from .predictions import Predictions, write_predictions
+from .shared_images import count_shared
 from .validation_split import split
 
 __all__ = [
@@ -86,14 +87,14 @@ def run_downstream(
 ) -> DownstreamResult:
     """Trains, tests once, and writes classifier.safetensors, predictions.csv and results.json into `folder`.
 
-    The same call again goes on after the last whole epoch, to the same result as without a stop; where the folder
+    The same call again goes on after the last saved epoch, to the same result as without a stop; where the folder
     holds the result, it is returned at once.
 
     Raises `UserError` for data that does not fit, or a folder of another run, and `NonFiniteError` for a loss that
     becomes NaN or Inf.
     """
     device = torch.device(device)
-    check_test(training.parts[0], test)
+    check_test(training.parts[0], test, settings.threshold)
     precision = classifier_precision(settings.precision, device)
     files = DownstreamFolder(Path(folder), request_of(training, test, settings, precision))
     if (results := files.finished()) is not None:
@@ -109,6 +110,9 @@ def run_downstream(
     classifier.eval()
     chosen_on = None if held_out is None else Predictions.of(held_out, predict(classifier, held_out))
     predictions = Predictions.of(test, predict(classifier, test))
+    shared = count_shared(test, training.parts)
+    if shared:
+        log(f"{shared} of {len(test)} test images are also training images: the result is too good")
     results = {
         **judged(predictions, chosen_on, settings.threshold, settings.seed),
         "best_epoch": best["epoch"],
@@ -118,6 +122,7 @@ def run_downstream(
         "synthetic_images": 0 if training.synthetic is None else len(training.synthetic),
         "validation": _described_validation(training, held_out),
         "test_images": len(test),
+        "test_images_in_training": shared,
         "class_names": list(classifier.class_names),
         "input_size_px": classifier.input_size_px,
         "weights_origin": origin,
@@ -161,7 +166,8 @@ def _trained(
             log(f"{files.folder}: goes on after epoch {len(run.history)} of {settings.epochs}, {phase.name}")
         while not run.finished:
             run.run_epoch()
-            files.save({"phase": number, "history": history, "origin": origin, "training": run.state()})
+            if files.is_due():
+                files.save({"phase": number, "history": history, "origin": origin, "training": run.state()})
         run.take_best()
         history = history + [{"phase": phase.name, **dataclasses.asdict(epoch)} for epoch in run.history]
     return classifier, origin, history, dataclasses.asdict(run.best_epoch)

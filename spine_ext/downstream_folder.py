@@ -1,7 +1,7 @@
-"""The folder of one downstream run: its state after each epoch, and its result, each bound to what was asked for."""
+"""The folder of one downstream run: its state between two epochs, and its result, each bound to what was asked for."""
 
-import hashlib
 import json
+import time
 from pathlib import Path
 
 from stylegan2ada.errors import UserError
@@ -14,20 +14,22 @@ PREDICTIONS = "predictions.csv"
 RESULTS = "results.json"
 STATE = "training-state.safetensors"
 
+SAVING_SHARE = 0.05  # of the time, at most: short epochs are not saved one by one
+
 _FORMAT = "downstream-1"
 _REQUEST = "request"
 
 
 class DownstreamFolder:
-    """Files of the run that `request` (plain JSON values) asks for.
+    """Files of the run that `request` asks for: names of what decides the result, and a hash of each.
 
     Every method raises `UserError` where the folder holds another run.
     """
 
-    def __init__(self, folder: Path, request: dict) -> None:
+    def __init__(self, folder: Path, request: dict[str, str]) -> None:
         self.folder = folder
-        # Each answer by its hash: readable settings stand in the results, and data is compared, not listed.
-        self._request = {name: _hash(value) for name, value in request.items()}
+        self._request = request
+        self._next_save_sec = 0.0
 
     def finished(self) -> dict | None:
         """The results, where the run is over."""
@@ -55,10 +57,17 @@ class DownstreamFolder:
         self._check(header.get(_REQUEST))
         return unpack(header["state"], tensors)
 
+    def is_due(self) -> bool:
+        """Whether to save: the first time, and then so seldom that it takes `SAVING_SHARE` of the time."""
+        return time.monotonic() >= self._next_save_sec
+
     def save(self, state: dict) -> None:
         """Replaces the state: dicts, lists, plain values and tensors."""
+        started = time.monotonic()
         tree, tensors = pack(state)
         write_tensors(self.folder / STATE, tensors, {"format": _FORMAT, _REQUEST: self._request, "state": tree})
+        ended = time.monotonic()
+        self._next_save_sec = ended + (ended - started) / SAVING_SHARE
 
     def finish(self, results: dict) -> None:
         """Writes the results, the last file of a run, and removes the state."""
@@ -73,6 +82,3 @@ class DownstreamFolder:
         what = f"with other {', '.join(name.replace('_', ' ') for name in differing)}" if known else "of another kind"
         raise UserError(f"{self.folder} holds a run {what}: give another folder, or remove that one")
 
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

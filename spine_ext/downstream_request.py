@@ -1,6 +1,8 @@
 """What a downstream run is asked for: images, settings, and what of them decides the result."""
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 
@@ -83,31 +85,40 @@ class DownstreamSettings:
         return TrainingSettings(self.epochs, self.batch_size, learning_rate, self.seed, precision)
 
 
-def check_test(train: LabelledImages, test: LabelledImages) -> None:
+def check_test(train: LabelledImages, test: LabelledImages, threshold: float | None) -> None:
     """Raises `UserError` unless `test` has the form and classes of `train`, and enough images of each class."""
+    if threshold is not None and len(names_of_classes(test)) > 2:
+        raise UserError(f"the threshold {threshold} is for two classes, {test.name} has more: leave it out")
     check_test_classes(train, test, test.name)
     check_same_form(train, test)
     counts = np.bincount(classes_of(test))
     for name, count in zip(names_of_classes(test), counts.tolist(), strict=True):
         if count < LEAST_TEST_IMAGES:
             raise UserError(
-                f"{test.name} has {count} image of {name}: an interval of the AUC needs {LEAST_TEST_IMAGES}"
+                f"{test.name} has a single image of {name}: an interval of the AUC needs {LEAST_TEST_IMAGES}"
             )
 
 
 def request_of(
     training: TrainingSets, test: LabelledImages, settings: DownstreamSettings, precision: str
-) -> dict:
-    """What decides the result, as it stands in the folder: a folder of another request is refused."""
+) -> dict[str, str]:
+    """What decides the result, each answer as its hash; it stands in the folder, where another request is refused."""
     data = {"real images": training.real, "synthetic images": training.synthetic, "test images": test}
-    return {
-        "order": training.order,
-        **{name: None if images is None else _identity(images) for name, images in data.items()},
-        **(dataclasses.asdict(settings) | {"precision": precision}),
-    }
+    images = {name: None if part is None else _identity(part) for name, part in data.items()}
+    answers = {"order": training.order, **images, **dataclasses.asdict(settings), "precision": precision}
+    return {name: _hash(answer) for name, answer in answers.items()}
+
+
+def identity_of_test(test: LabelledImages) -> str:
+    """What stands for the test images in `request_of`."""
+    return _hash(_identity(test))
 
 
 def _identity(images: LabelledImages) -> list:
     """Images and labels, and which images belong together, since that decides the split."""
     groups = None if images.groups is None else np.unique(images.groups, return_inverse=True)[1].tolist()
     return [images.fingerprint(), groups]
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -25,12 +25,10 @@ def judged(test: Predictions, validation: Predictions | None, threshold: float |
 
     Two classes: DeLong's interval, and where studies are known one that resamples studies; decisions at `threshold`,
     else at Youden's on the validation images, else at 0.5. More: the macro AUC and a bootstrap interval; the most
-    probable class is the decision, and a threshold raises `UserError`.
+    probable class is the decision.
     """
     if len(test.class_names) == 2:
         return _two_classes(test, validation, threshold, seed)
-    if threshold is not None:
-        raise UserError(f"a threshold is for two classes, the test has {len(test.class_names)}: leave it out")
     return _many_classes(test, seed)
 
 

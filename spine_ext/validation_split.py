@@ -39,8 +39,8 @@ def _images_by_group(groups: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def _choose_groups(images: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray | int:
     """bool (G,) of the groups held out, or the class for which there is no choice. Rare classes choose first.
 
-    A class takes groups in random order while they fit into what it still wants; where none fits and it has none yet,
-    the first of the smallest. No group is taken that holds the last training images of a class.
+    A class takes groups in random order that fit into what it and the other classes in them still want; where none does
+    and it has none yet, the first of the smallest. No group is taken that holds the last training images of a class.
     """
     totals = images.sum(axis=0)
     wanted = np.maximum(1, np.round(fraction * totals)).astype(np.int64)
@@ -57,7 +57,7 @@ def _choose_groups(images: np.ndarray, fraction: float, generator: np.random.Gen
 
     for label in np.argsort(totals, kind="stable"):
         for group in orders[label]:
-            if held[label] + images[group, label] <= wanted[label] and allowed(group):
+            if (held + images[group] <= wanted)[images[group] > 0].all() and allowed(group):
                 take(group)
         if held[label] == 0:
             candidates = [group for group in orders[label] if allowed(group)]

@@ -142,28 +142,7 @@ class TestOneCycle:
         assert rates == pytest.approx([0.01 * one_cycle(step / 6) for step in range(6)])
 
 
-class TestSplit:
-    def test_takes_the_fraction_of_every_class_and_leaves_the_rest(self) -> None:
-        dataset = ToyImages([0] * 30 + [1] * 10 + [2] * 2, ("a", "b", "c"))
-        training, held_out = split(dataset, 0.2, seed=0)
-        assert held_out.labels.sum(axis=0).tolist() == [6, 2, 1]
-        assert training.labels.sum(axis=0).tolist() == [24, 8, 1]
-        assert not pixels_of(training) & pixels_of(held_out)
-        assert pixels_of(training) | pixels_of(held_out) == pixels_of(dataset)
-
-    def test_the_seed_decides(self) -> None:
-        dataset = ToyImages([0, 1] * 20)
-        parts = [pixels_of(split(dataset, 0.25, seed)[1]) for seed in (0, 0, 1)]
-        assert parts[0] == parts[1] != parts[2]
-
-    def test_fraction_0_holds_nothing_out(self) -> None:
-        dataset = ToyImages([0, 1])
-        assert split(dataset, 0, seed=0) == (dataset, None)
-
-    def test_a_single_image_of_a_class_raises(self) -> None:
-        with pytest.raises(UserError, match="toy has a single image of abnormal"):
-            split(ToyImages([0, 0, 0, 1]), 0.1, seed=0)
-
+class TestHeldOut:
     def test_the_training_never_sees_the_held_out_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         dataset, seen = ToyImages([0, 1] * 8), set()
         real = classifier_training.Training.step

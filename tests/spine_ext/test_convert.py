@@ -98,6 +98,21 @@ def test_binary(vindr, tmp_path):
     ]
 
 
+def test_images_of_one_study_share_a_number(vindr, tmp_path):
+    rows = {"normal": "one", "plate": "two", "spur": "one", "both": "three"}
+    lines = [f"{study},s,{name},r,{kind},,,," for name, study in rows.items() for kind in ROWS[name]]
+    annotations = vindr / "annotations" / "train.csv"
+    annotations.write_text("\n".join([COLUMNS, *lines]) + "\n")
+    convert(vindr, annotations, tmp_path / "train.zip")
+    index, _ = read_dataset(tmp_path / "train.zip")
+    both, normal, plate, spur = index["groups"]  # the order of the files
+    assert normal == spur
+    assert sorted({both, normal, plate}) == [0, 1, 2]
+    annotations.write_text("image_id,lesion_type\nnormal,No finding\n")
+    convert(vindr, annotations, tmp_path / "without.zip")
+    assert "groups" not in read_dataset(tmp_path / "without.zip")[0]
+
+
 def test_lesion(vindr, tmp_path):
     report = convert(vindr, vindr / "annotations" / "train.csv", tmp_path / "train.zip", labels="lesion")
     index, _ = read_dataset(tmp_path / "train.zip")

@@ -41,6 +41,29 @@ class TestJoined:
             Joined([ToyImages([0, 1]), other])
 
 
+class TestWhatTheyCarry:
+    def test_a_selection(self) -> None:
+        dataset = ToyImages([0, 1, 0, 1], studies=[5, 5, 9, 2], notice="drawn")
+        selection = Selection(dataset, [3, 0])
+        assert selection.groups.tolist() == [2, 5]
+        assert selection.image_names == ("toy3.png", "toy0.png")
+        assert selection.notice == "drawn"
+        assert selection.fingerprint() == Selection(dataset, [3, 0]).fingerprint()
+        assert len({each.fingerprint() for each in (selection, dataset, Selection(dataset, [0, 3]))}) == 3
+        assert Selection(ToyImages([0, 1]), [1]).groups is None
+
+    def test_studies_of_different_datasets_are_different(self) -> None:
+        first, second = ToyImages([0, 1, 1], studies=[4, 4, 7]), ToyImages([1, 0], name="fakes", notice="drawn")
+        third = ToyImages([0, 1], studies=[4, 4])
+        groups = Joined([first, second, third]).groups.tolist()
+        assert groups[0] == groups[1] and groups[5] == groups[6]
+        assert len(set(groups)) == 5
+        joined = Joined([second, second])
+        assert joined.groups is None and joined.notice == "drawn"
+        assert joined.image_names == ("fakes0.png", "fakes1.png") * 2
+        assert joined.fingerprint() != second.fingerprint()
+
+
 def test_a_selection_keeps_its_order() -> None:
     dataset = ToyImages([0, 1, 0, 1])
     selection = Selection(dataset, [3, 0])

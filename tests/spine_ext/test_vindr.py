@@ -140,3 +140,25 @@ def test_bad_files_raise(tmp_path, content, message):
 def test_missing_file_raises(tmp_path):
     with pytest.raises(UserError, match=r"cannot read the annotations .*none\.csv: No such file"):
         read_annotations(tmp_path / "none.csv")
+
+
+class TestStudyNumbers:
+    def test_equal_within_a_study_and_dealt_at_random(self, tmp_path):
+        rows = [f"study{number // 2:03d},r,image{number},rad1,No finding,,,," for number in range(200)]
+        notes = read_annotations(write(tmp_path, *rows))
+        images = [f"image{number}" for number in range(200)]
+        numbers = notes.study_numbers(images)
+        assert numbers[::2] == numbers[1::2]
+        assert sorted(numbers[::2]) == list(range(100))
+        assert numbers[::2] != sorted(numbers[::2])
+        assert notes.study_numbers(images) == numbers != notes.study_numbers(images, seed=1)
+
+    def test_an_image_without_a_study_is_one_of_its_own(self, tmp_path):
+        rows = (",r,a,rad1,No finding,,,,", "s,r,b,rad1,No finding,,,,", ",r,c,rad1,No finding,,,,")
+        notes = read_annotations(write(tmp_path, *rows))
+        assert sorted(notes.study_numbers(["a", "b", "c"])) == [0, 1, 2]
+        assert notes.study_numbers(["a", "c"]) is None
+
+    def test_none_where_the_file_knows_no_studies(self, tmp_path):
+        notes = read_annotations(write(tmp_path, "a,No finding", header="image_id,lesion_type\n"))
+        assert notes.study_numbers(["a"]) is None

@@ -58,6 +58,43 @@ def written(request, tmp_path) -> Path:
     return path
 
 
+class TestGroups:
+    def test_they_follow_the_images_that_are_kept(self, tmp_path):
+        with DatasetWriter(tmp_path / "set.zip") as writer:
+            for index in range(10):
+                writer.add(some_pixels(index), index % 2, group=index // 3)
+        assert ImageDataset(tmp_path / "set.zip").groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+        kept = ImageDataset(tmp_path / "set.zip", max_size=4, mirror=True, seed=1)
+        numbers = [int(name[-8:-4]) // 3 for name in kept.image_names]
+        assert kept.groups.tolist() == numbers
+        assert numbers[:4] == numbers[4:]
+
+    def test_they_stand_in_the_order_of_the_labels(self, tmp_path):
+        files = {"a.png": some_pixels(0), "b.png": some_pixels(1)}
+        make(tmp_path / "set.zip", files, {"labels": [["b.png", 0], ["a.png", 1]], "groups": [7, 2]})
+        assert ImageDataset(tmp_path / "set.zip", use_labels=True).groups.tolist() == [2, 7]
+        make(tmp_path / "other.zip", files, {"labels": None, "groups": [7, 2]})
+        assert ImageDataset(tmp_path / "other.zip").groups.tolist() == [7, 2]
+
+    def test_without_them_there_are_none_and_they_change_no_fingerprint(self, tmp_path):
+        for name, group in {"with.zip": 3, "without.zip": None}.items():
+            with DatasetWriter(tmp_path / name) as writer:
+                writer.add(some_pixels(0), 1, group=group)
+        old, new = (ImageDataset(tmp_path / name, use_labels=True) for name in ("without.zip", "with.zip"))
+        assert old.groups is None
+        assert ImageDataset(make(tmp_path / "bare.zip", {"a.png": some_pixels(0)})).groups is None
+        assert old.fingerprint() == new.fingerprint()
+
+    @pytest.mark.parametrize(
+        "groups", [[1], [1, 2, 3], [1, -1], [1, 1.5], [1, True], [1, None], "ab", {"a": 1}, [1, 2**40]]
+    )
+    def test_others_raise(self, tmp_path, groups):
+        files = {"a.png": some_pixels(0), "b.png": some_pixels(1)}
+        make(tmp_path / "set.zip", files, {"labels": None, "groups": groups})
+        with pytest.raises(UserError, match=r"'groups' of dataset.json in .*set.zip .*make the dataset again"):
+            _ = ImageDataset(tmp_path / "set.zip").groups
+
+
 class TestReading:
     def test_attributes(self, written):
         dataset = ImageDataset(written, use_labels=True)

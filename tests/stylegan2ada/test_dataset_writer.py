@@ -52,6 +52,20 @@ class TestZip:
         with zipfile.ZipFile(tmp_path / "set.zip") as archive:
             assert json.loads(archive.read("dataset.json")) == {"labels": None}
 
+    def test_groups(self, tmp_path):
+        with DatasetWriter(tmp_path / "set.zip") as writer:
+            for index, group in enumerate([4, 0, 4]):
+                writer.add(some_pixels(seed=index), group=group)
+        with zipfile.ZipFile(tmp_path / "set.zip") as archive:
+            assert json.loads(archive.read("dataset.json")) == {"labels": None, "groups": [4, 0, 4]}
+
+    @pytest.mark.parametrize("groups", [(0, None), (None, 0), (-1, -1)])
+    def test_groups_that_cannot_be_raise(self, tmp_path, groups):
+        with pytest.raises(ValueError, match="group"), DatasetWriter(tmp_path / "set.zip") as writer:
+            for group in groups:
+                writer.add(some_pixels(), group=group)
+        assert not (tmp_path / "set.zip").exists()
+
     def test_equal_images_give_equal_bytes(self, tmp_path, monkeypatch):
         write(tmp_path / "a.zip")
         monkeypatch.setattr("time.time", lambda: 2e9)
