@@ -71,13 +71,6 @@ class GeneratedImages:
         if fixed_class is not None:
             self._labels = _labels_of_class(fixed_class, self.class_names)
 
-    def of_class(self, index: int) -> "GeneratedImages":
-        """The same source, of images of one class only: same latents and noise."""
-        other = copy.copy(self)
-        other._labels = _labels_of_class(index, self.class_names)
-        other.name = f"{self.name}, class {self.class_names[index]}"
-        return other
-
     @torch.no_grad()
     def chunk(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """uint8 (64,C,H,W) pixels on G's device and int64 (64,) classes, -1 where there are none.
