@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import sklearn.metrics
 
 from stylegan2ada.dataset import ImageDataset
@@ -19,8 +20,9 @@ from .materials import DataFiles, Materials
 from .preset import Preset
 from .steps import Outcome, Step, StepPlace
 
-TERM_SEED = 1000  # of no classifier that judges: a network must not be judged by what it was trained to please
+TERM_SEED, JUDGE_SEED = 1000, 2000  # a network must not be judged by the classifier it was trained to please
 LESION_CLASSIFIER = "lesion-classifier"
+JUDGE_CLASSIFIER = "judge-classifier"
 ROC_POINTS = 200
 ROW_PREFIXES = {"joined": "true+", "only": "only-", "pretrain": "pretrain-"}
 
@@ -33,6 +35,35 @@ def term_classifier_step(preset: Preset, files: DataFiles, bench: Bench) -> Step
         return Outcome({"epochs": preset.term_epochs, "file": CLASSIFIER} | result, (CLASSIFIER,))
 
     return Step(TERM_CLASSIFIER, "classifier", _said(settings), work, ("data",), _images(files, settings))
+
+
+def judge_classifier_step(preset: Preset, materials: Materials, bench: Bench) -> Step:
+    """Its features compare images. It has seen neither the training nor the test images: a classifier's features of
+    what it was trained on are sharper than of anything else, and a network trained to please one resembles those."""
+    settings = _settings(preset, preset.term_epochs, JUDGE_SEED)
+    judge, files = materials.judge, materials.binary
+
+    def work(place: StepPlace) -> Outcome:
+        result = _downstream(place, TrainingSets(real=judge.training_set), files.test_set, settings, bench)
+        return Outcome({"epochs": preset.term_epochs} | result, (CLASSIFIER,))
+
+    details = _said(settings) | {"data": judge.identity}
+    return Step(JUDGE_CLASSIFIER, "classifier", details, work, ("data",), _images(judge, settings))
+
+
+def steps_control_step(preset: Preset, files: DataFiles, bench: Bench, seed: int, count: int) -> Step:
+    """Real images alone, for about as many steps as with `count` synthetic ones: more steps help, too."""
+    epochs = round(preset.epochs * (files.num_train + count) / files.num_train)
+    settings = _settings(preset, epochs, seed)
+    row = f"true-steps-{count}"
+
+    def work(place: StepPlace) -> Outcome:
+        result = _downstream(place, TrainingSets(real=files.training_set), files.test_set, settings, bench)
+        described = {"row": row, "variant": None, "synthetic": 0, "real": len(files.training_set), "order": "steps"}
+        described |= {"seed": seed, "epochs": epochs} | result
+        return Outcome(described | {"roc": roc(place.folder / PREDICTIONS)}, (CLASSIFIER,))
+
+    return Step(auc_name(row, seed), "auc", _said(settings), work, ("data",), _images(files, settings))
 
 
 def auc_name(row: str, seed: int) -> str:
@@ -109,12 +140,10 @@ def confusion_counts(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 
 
 def wilson(hits: np.ndarray, totals: np.ndarray) -> tuple[list[float], list[float], list[float]]:
-    """Shares hits/totals and their 95% intervals by Wilson (1927)."""
-    z = 1.959963984540054
-    share = hits / totals
-    centre = (share + z**2 / (2 * totals)) / (1 + z**2 / totals)
-    reach = z / (1 + z**2 / totals) * np.sqrt(share * (1 - share) / totals + z**2 / (4 * totals**2))
-    return share.tolist(), np.maximum(centre - reach, 0).tolist(), np.minimum(centre + reach, 1).tolist()
+    """Shares hits/totals, and the lower and upper ends of their 95% intervals."""
+    tests = [scipy.stats.binomtest(int(hit), int(total)) for hit, total in zip(hits, totals, strict=True)]
+    intervals = [test.proportion_ci(0.95, "wilson") for test in tests]
+    return [test.statistic for test in tests], [one.low for one in intervals], [one.high for one in intervals]
 
 
 def roc(predictions: Path) -> dict[str, list[float]]:

@@ -16,6 +16,7 @@ from ..vindr import LABEL_SETS
 from .steps import Outcome, Step, StepPlace
 
 PHANTOM_TRAIN, PHANTOM_TEST = 1500, 1500
+JUDGE_TEST = 20  # there must be some; the judge is tested on the same images as all others
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,18 @@ class DataFiles:
 
 @dataclass(frozen=True)
 class Materials:
-    """`binary`: normal and abnormal; `lesions`: the classes of MultiConditional, None where there are none."""
+    """`binary`: normal and abnormal; `lesions`: the classes of MultiConditional, None where there are none; `judge`:
+    images that no network and no test sees, for the classifier whose features compare images. Only phantoms have them.
+    """
 
     binary: DataFiles
-    lesions: DataFiles | None
+    lesions: DataFiles | None = None
+    judge: DataFiles | None = None
 
 
 def phantom_materials(cache_dir: Path) -> Materials:
-    return Materials(_phantom(cache_dir, "binary"), _phantom(cache_dir, "lesion"))
+    judge = _phantom(cache_dir, "binary", JUDGE_TEST, seed=1)
+    return Materials(_phantom(cache_dir, "binary"), _phantom(cache_dir, "lesion"), judge)
 
 
 def given_materials(train: str, test: str, lesion_train: str | None, lesion_test: str | None) -> Materials:
@@ -98,7 +103,7 @@ def data_step(materials: Materials) -> Step:
     identities = {name: None if files is None else files.identity for name, files in sets.items()}
 
     def work(place: StepPlace) -> Outcome:
-        for files in sets.values():
+        for files in (*sets.values(), materials.judge):
             if files is not None:
                 files.prepare(place.log)
         train = materials.binary.training_set
@@ -110,11 +115,13 @@ def data_step(materials: Materials) -> Step:
         lesions = None if materials.lesions is None else _described(materials.lesions)
         return Outcome(described | {"lesions": lesions})
 
-    return Step("data", "data", identities, work)
+    sizes = [files.phantom for files in (materials.binary, materials.judge) if files is not None]
+    drawn = sum(size.train + size.test for size in sizes if size is not None)
+    return Step("data", "data", identities, work, images=drawn)
 
 
-def _phantom(cache_dir: Path, labels: str) -> DataFiles:
-    size = PhantomSize(train=PHANTOM_TRAIN, test=PHANTOM_TEST, labels=labels)
+def _phantom(cache_dir: Path, labels: str, test: int = PHANTOM_TEST, seed: int = 0) -> DataFiles:
+    size = PhantomSize(train=PHANTOM_TRAIN, test=test, labels=labels, seed=seed)
     paths = phantom_paths(cache_dir, size)
     return DataFiles(paths.train_zip, paths.test_zip, size, cache_dir)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stylegan2ada.checkpoint import load
 from stylegan2ada.dataset_chunks import DatasetImages
@@ -11,18 +11,27 @@ from stylegan2ada.generated_images import GeneratedImages
 from ..classifier import load_classifier
 from ..classifier_detector import ClassifierDetector
 from ..downstream import CLASSIFIER
-from .classifier_steps import auc_name
-from .gan_steps import Bench, Variant, gan_name
+from .classifier_steps import JUDGE_CLASSIFIER
+from .gan_steps import ABLATION, Bench, Variant, gan_name
 from .materials import DataFiles
-from .preset import Preset
+from .preset import OWN, Preset
 from .steps import Outcome, Step, StepPlace
 
 SEED = 0
-JUDGE = auc_name("true", 0)  # the classifier of real images; another than the clinical term's
-JUDGE_NOTE = "features of the classifier of real images, seed 0; not Inception: compare within this table only"
+JUDGE_NOTE = (
+    "features of a classifier trained on phantoms that no network and no test saw; not Inception: compare within this "
+    "table only"
+)
 
-Measure = Callable[[Sequence[str], Any, Any, Any], dict[str, float]]
-"""(metrics, real images, fake images, detector or None for the official ones) -> numbers by their official names."""
+class Measured(NamedTuple):
+    """Numbers by their official names, and the SHA-256 of each detector by its name."""
+
+    numbers: dict[str, float]
+    detectors: dict[str, str | None]
+
+
+Measure = Callable[[Sequence[str], Any, Any, Any], Measured]
+"""(metrics, real images, fake images, detector or None: the one that the user named) -> the numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,15 @@ def metrics_step(variant: Variant, seed: int, preset: Preset, files: DataFiles, 
             G = network.generator.to(bench.device)
             fakes = GeneratedImages(G, SEED, files.training_set.labels, network.class_names)
             wanted = names.at_end if snapshot is snapshots[-1] else names.at_snapshots
-            series.append(names.point(snapshot["kimg"], measure(wanted, reals, fakes, detector)))
+            found = measure(wanted, reals, fakes, detector)
+            series.append(names.point(snapshot["kimg"], found.numbers))
             place.log(f"  {variant.name}, seed {seed}, {_text(series[-1])}")
         result = {"variant": variant.name, "seed": seed, "num_fake": preset.measured_images}
-        return Outcome(result | _about(detector, files) | {"series": series})
+        return Outcome(result | _about(found, preset, files) | {"series": series})
 
     needs = ("data", gan_name(variant, seed), *_judges(preset))
-    images = 2 * preset.measured_images * 5
+    snapshots = 1 if variant.name == ABLATION.name else preset.num_snapshots
+    images = 2 * preset.measured_images * snapshots
     return Step(f"metrics-{variant.name}-seed{seed}", "metrics", _settings(preset), work, needs, images)
 
 
@@ -89,30 +100,32 @@ def real_metrics_step(preset: Preset, files: DataFiles, bench: Bench, measure: M
         names = metric_names(count)
         found = measure(names.at_end, DatasetImages(files.training_set), DatasetImages(files.test_set), detector)
         result = {"variant": "real", "seed": None, "num_fake": count}
-        return Outcome(result | _about(detector, files) | {"series": [names.point(None, found)]})
+        return Outcome(result | _about(found, preset, files) | {"series": [names.point(None, found.numbers)]})
 
     needs = ("data", *_judges(preset))
     return Step("metrics-real", "metrics", _settings(preset), work, needs, 2 * preset.measured_images)
 
 
 def _judges(preset: Preset) -> tuple[str, ...]:
-    return (JUDGE,) if preset.detector == "classifier" else ()
+    return (JUDGE_CLASSIFIER,) if preset.detector == OWN else ()
 
 
 def _judge(place: StepPlace, preset: Preset, bench: Bench) -> ClassifierDetector | None:
-    if preset.detector != "classifier":
+    if preset.detector != OWN:
         return None
-    return ClassifierDetector(load_classifier(place.folders[JUDGE] / CLASSIFIER, bench.device))
+    return ClassifierDetector(load_classifier(place.folders[JUDGE_CLASSIFIER] / CLASSIFIER, bench.device))
 
 
 def _settings(preset: Preset) -> dict:
     return {"detector": preset.detector, "images": preset.measured_images, "seed": SEED}
 
 
-def _about(detector: ClassifierDetector | None, files: DataFiles) -> dict:
-    described = {"name": "inception, vgg16", "sha256": None, "note": "the official ones"}
-    if detector is not None:
-        described = {"name": "classifier", "sha256": detector.sha256, "note": JUDGE_NOTE}
+def _about(found: Measured, preset: Preset, files: DataFiles) -> dict:
+    described = {
+        "name": ", ".join(found.detectors),
+        "sha256": ", ".join(digest or "?" for digest in found.detectors.values()),
+        "note": JUDGE_NOTE if preset.detector == OWN else f"--detector {preset.detector}",
+    }
     return {"detector": described, "num_real": len(files.training_set)}
 
 

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from .classifier_steps import agreement_step, auc_step, lesion_classifier_step, term_classifier_step
+from .classifier_steps import (
+    agreement_step,
+    auc_step,
+    judge_classifier_step,
+    lesion_classifier_step,
+    steps_control_step,
+    term_classifier_step,
+)
 from .gan_steps import (
     ABLATION,
     BASELINE,
@@ -17,7 +24,7 @@ from .gan_steps import (
 )
 from .materials import Materials, data_step
 from .metric_steps import Measure, metrics_step, real_metrics_step
-from .preset import Preset
+from .preset import OWN, Preset
 from .steps import Step
 
 # Which steps each part of the output is made of, by the beginning of their names.
@@ -37,6 +44,8 @@ def make_steps(preset: Preset, materials: Materials, bench: Bench, measure: Meas
     """Every step, each after those it needs. What one learns first, comes first: Table 1 of seed 0 before seed 1."""
     files = materials.binary
     steps = [data_step(materials), term_classifier_step(preset, files, bench), real_samples_step(files)]
+    if preset.detector == OWN:
+        steps.append(judge_classifier_step(preset, materials, bench))
     for seed in range(preset.seeds):
         steps.append(auc_step(preset, files, bench, seed, None, 0, "true"))
         if seed == 0:
@@ -73,7 +82,7 @@ def _of_gan(
 def _downstream(preset: Preset, materials: Materials, bench: Bench, seed: int) -> list[Step]:
     most = max(preset.counts.values())
     wanted = [("joined", count) for count in preset.counts.values()] + [("only", most), ("pretrain", most)]
-    return [
+    return [steps_control_step(preset, materials.binary, bench, seed, most)] + [
         auc_step(preset, materials.binary, bench, seed, variant, count, order)
         for order, count in wanted
         for variant in (BASELINE, SPINEGAN)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from stylegan2ada.options import RunOptions
+from stylegan2ada.options import OFFICIAL_DEFAULTS, RunOptions
 
 from ..default_run import PHANTOM_SCALE
 from ..presets import PAPER_RUNS
 
 PAPER_REAL_IMAGES = 3773
 PAPER_COUNTS = (500, 1600, 10_000)
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Preset:
     epochs: of the downstream classifiers, and of the clinical term's.
     measured_images: fakes for the numbers at each snapshot.
     agreement_images: fakes of each class shown to the classifier of lesions.
-    detector: "classifier" (features of a classifier trained on the real images) or "official" (Inception and VGG16).
+    weights: that classifiers start from, as classify.py has it.
+    detector: OWN (features of a classifier trained on other phantoms), or what calc_metrics.py --detector takes.
     images_per_sec: by kind of step, measured on two CPU cores, for estimates; empty: not measured.
     """
 
@@ -40,6 +42,12 @@ class Preset:
     detector: str
     images_per_sec: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def num_snapshots(self) -> int:
+        """Of a network of full length."""
+        options = self.gan.over(OFFICIAL_DEFAULTS)
+        return round(options.kimg / (options.tick * options.snap))
+
 
 PAPER = Preset(
     name="paper",
@@ -53,24 +61,24 @@ PAPER = Preset(
     weights="imagenet",
     measured_images=50_000,
     agreement_images=100,
-    detector="official",
+    detector="auto",
 )
 
-# The counts have the paper's ratio to the real images, here 1,500; the largest is cut by a third.
+# The counts have the paper's ratio to the real images, here 1,500; the largest is cut by half.
 PHANTOM = Preset(
     name="phantom",
     seeds=3,
     gan=RunOptions(kimg=20, tick=0.5, snap=4).over(PHANTOM_SCALE),
     multi_kimg=20,
     ablation_kimg=4,
-    counts={500: 200, 1600: 640, 10_000: 2700},
+    counts={500: 200, 1600: 640, 10_000: 2000},
     epochs=8,
     term_epochs=12,
     weights="random",
     measured_images=1500,
     agreement_images=100,
-    detector="classifier",
-    images_per_sec={"gan": 66, "classifier": 200, "auc": 200, "agreement": 200, "metrics": 190, "fakes": 600},
+    detector=OWN,
+    images_per_sec={"data": 45, "gan": 66, "classifier": 200, "auc": 200, "metrics": 200, "fakes": 600},
 )
 
 PRESETS = {preset.name: preset for preset in (PAPER, PHANTOM)}

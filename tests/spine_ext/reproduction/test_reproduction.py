@@ -1,0 +1,101 @@
+"""The whole reproduction on toy images: every kind of step, killed and gone on with."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spine_ext.reproduction.preset import PAPER, PHANTOM
+from spine_ext.reproduction.run import check_same_reproduction
+from stylegan2ada.errors import UserError
+
+from .tiny_reproduction import tiny_reproduction, write_data
+
+KILLS = int(os.environ.get("KILLS", "4"))
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def results(outdir: Path) -> dict[str, dict]:
+    """Of every step, without what depends on the clock."""
+    found = {}
+    for path in sorted((outdir / "steps").glob("*.json")):
+        result = json.loads(path.read_text())["result"]
+        result.pop("training_sec", None)
+        for line in result.get("stats", ()):
+            line.pop("Timing/sec_per_kimg")
+        found[path.stem] = result
+    return found
+
+
+def test_a_part_needs_only_its_own_steps(data: Path, tmp_path: Path) -> None:
+    reproduction = tiny_reproduction(data, tmp_path, ("table2",))
+    names = [cost.name for cost in reproduction.costs()]
+    assert "metrics-spinegan-seed1" in names
+    assert "judge-classifier" in names
+    assert not [name for name in names if name.startswith(("auc-only", "fakes", "agreement"))]
+
+
+def test_everything_but_what_the_paper_has_not(data: Path, tmp_path: Path) -> None:
+    reproduction = tiny_reproduction(data, tmp_path)
+    kinds = {name.split("-")[0] for name in reproduction.wanted}
+    assert kinds == {"metrics", "auc", "samples", "agreement"}
+    assert not [name for name in reproduction.wanted if name.startswith("auc-pretrain")]
+    assert tiny_reproduction(data, tmp_path, ("pretraining",)).wanted
+
+
+def test_another_preset_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    settings = tiny_reproduction(data, tmp_path).settings()
+    (tmp_path / "reproduction.json").write_text(json.dumps(settings))
+    check_same_reproduction(tmp_path, settings)
+    with pytest.raises(UserError, match="with seeds 2, not 3: give another --outdir"):
+        check_same_reproduction(tmp_path, settings | {"seeds": 3})
+
+
+@pytest.mark.parametrize("preset", [PAPER, PHANTOM])
+def test_presets_agree_with_themselves(preset) -> None:
+    tick_kimg = preset.gan.tick or 4
+    ticks = preset.gan.kimg / tick_kimg
+    assert ticks % preset.gan.snap == 0, "the last snapshot is the end of the run"
+    snapshot_kimg = tick_kimg * preset.gan.snap
+    assert preset.ablation_kimg % snapshot_kimg == 0, "the other networks have a snapshot to compare with"
+
+
+def test_the_paper_preset_is_as_published() -> None:
+    assert (PAPER.gan.kimg, PAPER.multi_kimg, PAPER.ablation_kimg) == (4200, 1200, 200)
+    assert (PAPER.gan.target or 0.6, PAPER.gan.augpipe, PAPER.epochs, PAPER.term_epochs) == (0.6, "bgcfnc", 30, 19)
+    assert PAPER.counts == {500: 500, 1600: 1600, 10_000: 10_000}
+
+
+@pytest.mark.slow
+def test_killed_at_random_it_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+    """Kill -9 at any moment, the same command again: the same results as without, but for times."""
+    whole = tmp_path / "whole"
+    program = [sys.executable, "-m", "tests.spine_ext.reproduction.tiny_reproduction", str(data)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    started = time.monotonic()
+    subprocess.run([*program, str(whole)], cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    duration_sec = time.monotonic() - started
+    killed, moments = tmp_path / "killed", random.Random(0)
+    for number in range(KILLS):
+        process = subprocess.Popen([*program, str(killed)], cwd=REPOSITORY, env=environment,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(4 + moments.uniform(0, duration_sec / 2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if number == KILLS // 2:  # and what can be made again is lost
+            shutil.rmtree(killed / "work" / "fakes-spinegan-seed0", ignore_errors=True)
+    subprocess.run([*program, str(killed)], cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    assert results(killed) == results(whole)
+    assert (killed / "report.html").exists()
