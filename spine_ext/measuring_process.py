@@ -82,7 +82,7 @@ def _serve(measure: Measure, device: torch.device, connection: Connection) -> No
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, name="parent watch", daemon=True).start()
-    if device.type == "cuda":
+    if device.index is not None:
         torch.cuda.set_device(device)
     while True:
         try:

@@ -39,11 +39,12 @@ class SnapshotMetrics:
 
     Args:
         place: "background" measures the snapshot's file in another process while training goes on, one at a time;
-            "auto" does where the device is a GPU that has the memory, else "inline".
+            "auto" does where the device is a GPU that has the memory, else "inline"; where that fails, as on GPUs for
+            one process alone, it measures the next snapshots inline.
     """
 
     def __init__(self, measure: Measure, device: torch.device, place: Place = "auto"):
-        self._measure, self._device, self._place = measure, device, place
+        self._measure, self._device, self._place, self._is_free = measure, device, place, place == "auto"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._begun: list[tuple[Future, _Snapshot]] = []
         self._process: MeasuringProcess | None = None
@@ -69,7 +70,7 @@ class SnapshotMetrics:
         if self._place == "auto":
             self._place = "background" if _has_room(self._device) else "inline"
         for future, _ in self._begun:
-            if future.done():
+            if future.done() or self._place == "inline":
                 future.result()
         if self._is_first:
             self._is_first = False
@@ -113,8 +114,11 @@ class SnapshotMetrics:
         """Measures all metrics at once, for they share the work, or, where that fails, one by one."""
         names = [name for name in self._measure.names if not _has_line(snapshot.run_dir, name, snapshot.kimg)]
         lines = _measured(names, measure)
-        if any("error" in line for line in lines) and self._is_stopped:
+        if self._is_stopped and any("error" in line for line in lines):
             return  # so that a run which goes on measures it
+        if self._is_free and self._place == "background" and lines and all("error" in line for line in lines):
+            self._place = "inline"
+            snapshot.log("  measuring beside the training failed: the next snapshots are measured in between")
         for line in lines:
             snapshot.write(line)
             snapshot.log(f"  {snapshot.kimg:.1f} kimg: {_told(line)}")

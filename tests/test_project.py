@@ -16,7 +16,8 @@ MAX_LINES = 300  # a longer file holds more than one idea; tests go by module an
 OPTIONS = {
     "dataset_tool_dicom.py": "--source --annotations --dest --labels --resolution --resample",
     "train.py": (
-        "--cfg --gamma-clinical --clinical-reduction --classifier --outdir --gpus --snap --metrics --seed"
+        "--cfg --gamma-clinical --clinical-reduction --classifier --outdir --gpus --snap --metrics --detector"
+        " --metrics-process --seed"
         " -n --dry-run"
         " --data --cond --subset --mirror --gamma --kimg --batch --aug --p --target --augpipe --resume"
         " --freezed --fp32 --nhwc --nobench --allow-tf32 --workers"

@@ -180,6 +180,16 @@ class TestInAnotherProcess:
             with SnapshotMetrics(FakeMeasure(), CPU, "background") as metrics:
                 metrics(snapshots.event(4, BROKEN))
 
+    def test_where_that_fails_auto_measures_in_between(self, snapshots, monkeypatch):
+        monkeypatch.setattr("spine_ext.snapshot_metrics._has_room", lambda device: True)
+        with SnapshotMetrics(FakeMeasure(), CPU, "auto") as metrics:
+            metrics(snapshots.event(4, DEADLY))
+            while not values_of(snapshots.run_dir):
+                time.sleep(0.05)
+            metrics(snapshots.event(8, 3.0))
+            assert values_of(snapshots.run_dir) == [(4, "error"), (8, 3.0)]
+        assert sum("are measured in between" in line for line in snapshots.lines) == 1
+
     def test_a_process_that_is_killed_is_told_apart(self, snapshots):
         process = MeasuringProcess(FakeMeasure(), CPU)
         process.kill()
