@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from .auc_rows import AucRow, AucRows, paired
 from .gan_quality import at_end, kimg_to_reach, reachable_fid, spread, welch_difference
 from .paper_numbers import SPINEGAN, STYLEGAN2_ADA, TITLES
@@ -160,7 +162,9 @@ def _agreement(results: Results) -> tuple[str, ...]:
 def _welch(a: Sequence[float], b: Sequence[float], digits: int, words: tuple[str, str] = ("higher", "lower")) -> str:
     delta = welch_difference(a, b)
     if delta is None:
-        return f"difference {_signed(sum(a) / len(a) - sum(b) / len(b), digits)}, too few seeds for an interval"
+        return (
+            f"difference {_signed(np.mean(a) - np.mean(b), digits)}, without an interval: too few seeds, or seeds alike"
+        )
     return f"difference {_verdict(delta, digits, words)}"
 
 
@@ -171,7 +175,7 @@ def _verdict(delta: Estimate, digits: int = 3, words: tuple[str, str] = ("higher
 
 def _interval(delta: Estimate, digits: int = 3) -> str:
     limits = f"{_signed(delta.low, digits)}, {_signed(delta.high, digits)}"
-    return f"{_signed(delta.mean, digits)} [{limits}]"
+    return f"{_signed(round(delta.mean, digits) + 0.0, digits)} [{limits}]"
 
 
 def _signed(value: float, digits: int) -> str:

@@ -1,0 +1,111 @@
+"""The plain reading: what it says where effects are large, absent, harmful or not measured."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spine_ext.reproduction.auc_rows import auc_rows
+from spine_ext.reproduction.reading import NO_EFFECT, answers, headline
+from spine_ext.reproduction.results import read_results
+from tests.spine_ext.reproduction.made_up_results import MadeUpRun
+
+AUGMENTATION, ONLY, BETWEEN, METRICS, SPEED, CLASSES = range(6)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> MadeUpRun:
+    run = MadeUpRun(tmp_path / "out", test_images=150)
+    run.settings()
+    return run
+
+
+def read(run: MadeUpRun) -> tuple[str, list[str]]:
+    results = read_results(run.folder)
+    rows = auc_rows(results)
+    return headline(rows), [" ".join(answer.sentences) for answer in answers(results, rows)]
+
+
+def downstream(run: MadeUpRun, gains: dict[int, float], only: float = 0.0) -> None:
+    """SpineGAN's rows, whose d' differs from that of real images by the gains."""
+    for seed in range(3):
+        run.auc("true", None, 0, seed, 1.5)
+        for count, gain in gains.items():
+            run.auc(f"true+spinegan-{count}", "spinegan", count, seed, 1.5 + gain)
+        run.auc("only-spinegan-2700", "spinegan", 2700, seed, 1.5 + only, real=0)
+
+
+def test_nothing_run_nothing_claimed(run: MadeUpRun) -> None:
+    first, said = read(run)
+    assert "not known yet" in first
+    assert all("ot run" in text for text in said)
+    assert NO_EFFECT not in " ".join(said)
+
+
+def test_no_effect_is_called_so(run: MadeUpRun) -> None:
+    downstream(run, {200: 0.0, 640: 0.02})
+    first, said = read(run)
+    assert "No mixture" in first
+    assert f"SpineGAN: {NO_EFFECT} at 200, 640" in said[AUGMENTATION]
+    assert "raise the AUC" not in said[AUGMENTATION]
+    assert NO_EFFECT in said[ONLY]
+    assert "does not prove them equal" in said[ONLY]
+
+
+def test_the_number_at_which_it_stops_helping(run: MadeUpRun) -> None:
+    downstream(run, {200: 0.6, 640: 1.2, 2700: 0.1}, only=-1.0)
+    first, said = read(run)
+    assert first.startswith("640 images of SpineGAN beside the real ones raise the test AUC by +0.")
+    assert "SpineGAN: 200, 640 synthetic images raise the AUC, most at 640." in said[AUGMENTATION]
+    assert "SpineGAN: 2,700 instead of 640: −0." in said[AUGMENTATION]
+    assert ", less." in said[AUGMENTATION]
+    assert "below real images" in said[ONLY]
+
+
+def test_harm_is_called_harm(run: MadeUpRun) -> None:
+    downstream(run, {200: -0.9, 640: 0.0})
+    first, said = read(run)
+    assert "1 lower it, of 2" in first
+    assert "SpineGAN: 200 synthetic images lower the AUC." in said[AUGMENTATION]
+    assert f"{NO_EFFECT} at 640" in said[AUGMENTATION]
+
+
+def series(fids: list[float], recall: float) -> list[dict]:
+    return [{"kimg": 4.0 * place, "fid": fid, "precision": 0.5, "recall": recall} for place, fid in enumerate(fids)]
+
+
+def test_recall_and_speed_with_an_effect(run: MadeUpRun) -> None:
+    for seed in range(3):
+        run.metrics("stylegan2-ada", seed, series([100, 60 + seed, 40], 0.10 + 0.01 * seed))
+        run.metrics("spinegan", seed, series([100, 30 + seed, 20], 0.30 + 0.01 * seed))
+    _, said = read(run)
+    assert "Recall at the end: 0.3100 with the term, 0.1100 without" in said[METRICS]
+    assert "higher" in said[METRICS]
+    assert "The FID of 40.0" in said[SPEED]
+    assert "sooner" in said[SPEED]
+
+
+def test_recall_and_speed_without_one(run: MadeUpRun) -> None:
+    for seed in range(3):
+        for variant in ("stylegan2-ada", "spinegan"):
+            shift = seed if variant == "spinegan" else 2 - seed
+            run.metrics(variant, seed, series([100, 60 + shift, 40], 0.1 + 0.05 * shift))
+    _, said = read(run)
+    assert re.search(rf"difference \+0.0000 \[−0.113\d, \+0.113\d\], {NO_EFFECT}", said[METRICS])
+    assert "difference +0.00, without an interval" in said[METRICS]  # every run ends at an FID of 40
+    assert NO_EFFECT in said[SPEED]
+
+
+def test_one_seed_has_no_interval(run: MadeUpRun) -> None:
+    run.metrics("stylegan2-ada", 0, series([100, 60], 0.1))
+    run.metrics("spinegan", 0, series([100, 50], 0.2))
+    _, said = read(run)
+    assert "without an interval" in said[METRICS]
+    assert "without an interval" in said[SPEED]
+
+
+def test_agreement_stands_beside_chance_and_the_classifier(run: MadeUpRun) -> None:
+    run.agreement()
+    _, said = read(run)
+    assert "of 800 images" in said[CLASSES]
+    assert "by chance it would be 12%" in said[CLASSES]

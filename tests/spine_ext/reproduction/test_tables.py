@@ -1,0 +1,126 @@
+"""The tables: what stands in which cell, in markdown, CSV and HTML."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from spine_ext.reproduction.auc_rows import auc_rows
+from spine_ext.reproduction.paper_numbers import STRONG_TERM, TABLE_1, TABLE_2
+from spine_ext.reproduction.results import read_results
+from spine_ext.reproduction.table import Column, Table
+from spine_ext.reproduction.tables import all_tables, wilson
+from tests.spine_ext.reproduction.made_up_results import MadeUpRun
+
+NAMES = ("table-1-auc", "table-2-image-metrics", "ablation-gamma", "agreement", "private", "timings")
+
+
+def tables_of(folder: Path) -> dict[str, Table]:
+    results = read_results(folder)
+    return {table.name: table for table in all_tables(results, auc_rows(results))}
+
+
+def cells(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table.csv())))
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[MadeUpRun, dict[str, Table]]:
+    run = MadeUpRun(tmp_path_factory.mktemp("complete") / "out", test_images=60)
+    run.everything()
+    return run, tables_of(run.folder)
+
+
+def test_the_papers_numbers_are_those_of_the_design(shared_dir: Path) -> None:
+    text = " ".join((shared_dir / "DESIGN.md").read_text().split())
+    aucs = [f"{row.auc:.3f}" for row in TABLE_1]
+    assert f"state of the art {aucs[0]}; true {aucs[1]}; + StyleGAN2-ADA 500 / 1,600 / 10,000: " in text
+    assert f"{' / '.join(aucs[2:5])}; + SpineGAN: {' / '.join(aucs[5:8])}; only StyleGAN2-ADA" in text
+    assert f"only StyleGAN2-ADA 10,000: {aucs[8]}; only SpineGAN 10,000: {aucs[9]}" in text
+    for row in TABLE_2:
+        assert f"{row.title} {row.fid}, {row.precision:.3f}, {row.recall}" in text
+    assert f"200 kimg: {STRONG_TERM.fid}, {STRONG_TERM.precision}, {STRONG_TERM.recall:.7f}" in text
+
+
+def test_cells_of_what_has_not_run_say_so(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path)
+    assert tuple(tables) == NAMES
+    for row in cells(tables["table-1-auc"])[1:]:
+        assert row["AUC, here (95% interval)"] == row["AUC, here (95% interval), low"] == "not run"
+    for name in ("table-2-image-metrics", "ablation-gamma"):
+        assert all(row["FID, here"] == "not run" for row in cells(tables[name]))
+    assert all(row["Here"] == "not run" for row in cells(tables["private"]))
+    assert "not run" in tables["agreement"].markdown()
+    assert '<td class="missing number">not run</td>' in tables["table-2-image-metrics"].html()
+
+
+def test_table_1_has_the_means_of_the_seeds_beside_the_papers(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    run, tables = complete
+    rows = cells(tables["table-1-auc"])
+    assert [float(row["AUC, paper"]) for row in rows[:10]] == [row.auc for row in TABLE_1]
+    best = rows[6]
+    assert list(best.values())[:3] == ["True + SpineGAN", "1600", "640"]
+    aucs = []
+    for seed in range(3):
+        path = run.folder / "work" / f"auc-true+spinegan-640-seed{seed}" / "predictions.csv"
+        lines = list(csv.DictReader(io.StringIO(path.read_text())))
+        labels = [line["class"] == "abnormal" for line in lines]
+        aucs.append(sklearn.metrics.roc_auc_score(labels, [float(line["probability of abnormal"]) for line in lines]))
+    assert float(best["AUC, here (95% interval)"]) == pytest.approx(np.mean(aucs), abs=1e-8)
+    assert float(best["SD of seeds"]) == pytest.approx(np.std(aucs, ddof=1), abs=1e-8)
+    assert best["Seeds"] == "3"
+    assert float(best["Difference to true, here (95% interval), low"]) < float(
+        best["Difference to true, here (95% interval)"]
+    )
+
+
+def test_table_2_has_range_detector_and_real_images(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    table = complete[1]["table-2-image-metrics"]
+    first, *_, real = cells(table)
+    assert float(first["FID, here, smallest"]) < float(first["FID, here"]) < float(first["FID, here, largest"])
+    assert (real["Images"], real["FID, here"], real["FID, paper"]) == ("Real test images", "1.42", "–")
+    notes = " ".join(table.notes)
+    assert "not comparable" in notes
+    assert "classifier" in notes
+    assert "1,500 generated against 1,470 real images" in notes
+
+
+def test_the_ablation_compares_at_one_length_of_training(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    rows = cells(complete[1]["ablation-gamma"])
+    assert [row["γ clinical"] for row in rows] == ["0", "0.01", "0.05"]
+    assert {row["kimg, here"] for row in rows} == {"4"}
+    assert [row["FID, paper"] for row in rows] == ["–", "–", "147.08"]
+
+
+def test_agreement_stands_beside_the_classifiers_own_sensitivity(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    rows = cells(complete[1]["agreement"])
+    assert len(rows) == 8
+    assert all(row["Images"] == "100" and row["Chance"] == "0.125" for row in rows)
+    low, share, high = (float(rows[0][f"Seen as asked (95% interval){end}"]) for end in (", low", "", ", high"))
+    assert low < share < high
+
+
+def test_wilson_is_the_textbooks_interval() -> None:
+    share, low, high = wilson(81, 263)  # Newcombe, Statistics in Medicine 17 (1998), table I
+    assert (round(share, 4), round(low, 4), round(high, 4)) == (0.3080, 0.2553, 0.3662)
+    assert wilson(0, 0) is None
+
+
+def test_markdown_is_a_table(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    for table in complete[1].values():
+        lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
+        assert len(lines) == len(table.rows) + 2
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(table.columns) + 1}
+
+
+def test_texts_are_escaped() -> None:
+    table = Table("t", "<b>T</b>", (Column("a|b"),), (("x|y\n<script>",),), ("5 < 6",))
+    assert "a\\|b" in table.markdown()
+    assert "x\\|y <script>" in table.markdown()
+    assert "<script>" not in table.html()
+    assert "&lt;b&gt;T" in table.html()
+    assert "5 &lt; 6" in table.html()
