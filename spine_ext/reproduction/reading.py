@@ -13,6 +13,7 @@ from .seeded_auc import Estimate, estimate
 
 GANS = (STYLEGAN2_ADA, SPINEGAN)
 NO_EFFECT = "no effect seen"
+ONE_SEED = "An interval of one seed covers the test images alone: another training may give another answer."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,16 +30,16 @@ def headline(rows: AucRows) -> str:
     if not known:
         return "What synthetic images are worth downstream is not known yet: these steps have not run."
     best = max(known, key=lambda row: row.against_true.mean)
+    images = f"{best.synthetic:,} images of {TITLES[best.variant]}"
+    rank = f"the best of {len(known)} mixtures" if len(known) > 1 else "the only mixture so far"
+    caution = f". {ONE_SEED}" if best.against_true.seeds == 1 else "."
     if best.against_true.low > 0:
-        return (
-            f"{best.synthetic:,} images of {TITLES[best.variant]} beside the real ones raise the test AUC by "
-            f"{_interval(best.against_true)}, the best of {len(known)} mixtures."
-        )
+        return f"{images} beside the real ones raise the test AUC by {_interval(best.against_true)}, {rank}{caution}"
     worse = sum(row.against_true.high < 0 for row in known)
-    said = f"{worse} lower it" if worse else "none lowers it for certain"
+    said = f"{worse} of {len(known)} lower it" if worse else "none lowers it for certain"
     return (
-        f"No mixture of real and synthetic images raises the test AUC for certain ({said}, of {len(known)}); the best, "
-        f"{best.synthetic:,} images of {TITLES[best.variant]}, changes it by {_interval(best.against_true)}."
+        f"No mixture of real and synthetic images raises the test AUC for certain, and {said}; {images}, {rank}, "
+        f"change it by {_interval(best.against_true)}{caution}"
     )
 
 
@@ -55,7 +56,9 @@ def answers(results: Results, rows: AucRows) -> list[Answer]:
 
 def _augmentation(rows: AucRows) -> tuple[str, ...]:
     found = [sentence for variant in GANS for sentence in _augmentation_by(rows.joined(variant), TITLES[variant])]
-    return tuple(found) or ("Not run.",)
+    if any(row.against_true.seeds == 1 for row in rows.synthetic if row.against_true is not None):
+        found.append(ONE_SEED)
+    return tuple(found)
 
 
 def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:

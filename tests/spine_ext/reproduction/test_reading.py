@@ -62,10 +62,19 @@ def test_the_number_at_which_it_stops_helping(run: MadeUpRun) -> None:
     assert "below real images" in said[ONLY]
 
 
+def test_one_seed_is_said_beside_its_claim(run: MadeUpRun) -> None:
+    run.auc("true", None, 0, 0, 1.0)
+    run.auc("true+spinegan-200", "spinegan", 200, 0, 2.5)
+    first, said = read(run)
+    assert "the only mixture so far" in first
+    assert "of one seed" in first
+    assert "one seed" in said[AUGMENTATION]
+
+
 def test_harm_is_called_harm(run: MadeUpRun) -> None:
     downstream(run, {200: -0.9, 640: 0.0})
     first, said = read(run)
-    assert "1 lower it, of 2" in first
+    assert "1 of 2 lower it" in first
     assert "SpineGAN: 200 synthetic images lower the AUC." in said[AUGMENTATION]
     assert f"{NO_EFFECT} at 640" in said[AUGMENTATION]
 
@@ -89,10 +98,10 @@ def test_recall_and_speed_without_one(run: MadeUpRun) -> None:
     for seed in range(3):
         for variant in ("stylegan2-ada", "spinegan"):
             shift = seed if variant == "spinegan" else 2 - seed
-            run.metrics(variant, seed, series([100, 60 + shift, 40], 0.1 + 0.05 * shift))
+            run.metrics(variant, seed, series([100, 60, 39 + shift], 0.1 + 0.05 * shift))
     _, said = read(run)
     assert re.search(rf"difference \+0.0000 \[−0.113\d, \+0.113\d\], {NO_EFFECT}", said[METRICS])
-    assert "difference +0.00, without an interval" in said[METRICS]  # every run ends at an FID of 40
+    assert "difference +0.000, without an interval" in said[METRICS]  # of precision, which is 0.5 in every run
     assert NO_EFFECT in said[SPEED]
 
 
