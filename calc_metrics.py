@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from metrics.measure import Measurement, check_counts, measure
 from metrics.names import ComparedRequest, Request, parse_metrics
 from metrics.records import jsonl_record, result_table
 from metrics.sources import ImageSource
-from spine_ext.compared_images import check_comparable, fakes_of, halves, open_images
+from spine_ext.compared_images import check_comparable, fakes_of, halves, open_images, shuffled
 from spine_ext.detector_files import fetch_detector, open_classifier
 from spine_ext.labelled_images import LabelledImages
+from spine_ext.watched_run import new_snapshots
 from stylegan2ada.checkpoint import load
 from stylegan2ada.cli import Command
 from stylegan2ada.cli_values import check_psi
@@ -32,9 +32,6 @@ from stylegan2ada.gather import ArrayGroup
 from stylegan2ada.launch import is_launched, launch
 from stylegan2ada.processes import LOST_STATUS, Processes, join_processes
 from stylegan2ada.progress import ProgressLine
-
-WATCH_INTERVAL_SEC = 10.0
-SNAPSHOTS = "network-snapshot-*.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +164,7 @@ def run(options: Options, requests: tuple[Request, ...], processes: Processes) -
     cache = None if options.no_cache else FeatureCache(default_cache_dir() / "features", say)
     detectors = None
     for subject in subjects(options, requests, processes):
-        real = None if subject.real is None else DatasetImages(subject.real)
+        real = real_images(subject.real, requests, options.seed)
         check_counts(requests, real, subject.fake)
         if detectors is None:  # after the networks and images, which are quick to look at and may be at fault
             with main_first(processes):
@@ -179,7 +176,7 @@ def run(options: Options, requests: tuple[Request, ...], processes: Processes) -
             progress=ProgressLine if processes.is_main else None,
         )  # fmt: skip
         if processes.is_main:
-            report(found, subject, processes.world_size, None if real is None else real.key, options.classes)
+            report(found, subject, processes.world_size, options.classes)
 
 
 def subjects(options: Options, requests: tuple[Request, ...], processes: Processes) -> Iterator[Subject]:
@@ -189,7 +186,8 @@ def subjects(options: Options, requests: tuple[Request, ...], processes: Process
     elif options.watch is None:
         yield open_sets(options)
     else:
-        for path in new_snapshots(options.watch, options.outdir or options.watch, requests, processes):
+        names = [request.name for request in requests]
+        for path in new_snapshots(options.watch, options.outdir or options.watch, names, processes):
             yield open_network(options, str(path), processes)
 
 
@@ -221,39 +219,26 @@ def open_sets(options: Options) -> Subject:
     if real is not None:
         check_comparable(real, other)
     record = {"snapshot": None, "images": other.name, "images_key": other.fingerprint()}
-    return Subject(DatasetImages(other), real, record, (*notices(other), *notices(real)), options.outdir)
+    fakes = DatasetImages(shuffled(other, options.seed))
+    return Subject(fakes, real, record, (*notices(other), *notices(real)), options.outdir)
 
 
-def new_snapshots(
-    run_dir: Path, outdir: Path, requests: tuple[Request, ...], processes: Processes
-) -> Iterator[Path]:
-    """Those whose numbers are not in `outdir`, oldest first; waits for more. All processes get the same."""
-    done: set[str] = set()
-    while True:
-        known = done | set.intersection(*(measured(outdir, request.name) for request in requests))
-        names = sorted(path.name for path in run_dir.glob(SNAPSHOTS))
-        name = processes.broadcast_text(next((name for name in names if name not in known), None))
-        if name is not None:
-            done.add(name)
-            yield run_dir / name
-        else:
-            time.sleep(WATCH_INTERVAL_SEC)
+def real_images(
+    dataset: LabelledImages | None, requests: tuple[Request, ...], seed: int
+) -> DatasetImages | None:
+    """Where a metric takes a part of them, in random order."""
+    if dataset is None:
+        return None
+    limits = [request.max_real for request in requests if isinstance(request, ComparedRequest) and request.max_real]
+    return DatasetImages(shuffled(dataset, seed) if limits and min(limits) < len(dataset) else dataset)
 
 
-def measured(outdir: Path, metric: str) -> set[str]:
-    """Names of the network files that have a line in metric-<name>.jsonl."""
-    path, found = outdir / f"metric-{metric}.jsonl", set()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, AttributeError):  # a line that was cut off names none
-            found.add(str(json.loads(line).get("snapshot_pkl")))
-    return found
-
-
-def report(found: list[Measurement], subject: Subject, num_gpus: int, data_key: str | None, classes: tuple[str, ...]) -> None:
+def report(found: list[Measurement], subject: Subject, num_gpus: int, classes: tuple[str, ...]) -> None:
     """JSON to standard output and to files, a table to standard error."""
     more = {key: value for key, value in subject.record.items() if key != "snapshot"}
     more |= {"classes": list(classes)} if classes else {}
-    more |= {"data": subject.real and subject.real.name, "data_key": data_key}
+    real = subject.real
+    more |= {"data": None, "data_key": None} if real is None else {"data": real.name, "data_key": real.fingerprint()}
     notes = tuple(dict.fromkeys(subject.notes))
     for one in found:
         record = jsonl_record(

@@ -8,7 +8,7 @@ import torch
 
 from .errors import MetricError
 from .features import Detector, name_of, three_channels
-from .shards import ALONE, Shards
+from .shards import ALONE, Shards, failing_together
 from .sources import CHUNK_SIZE, ImageSource, Progress
 
 ROWS_AT_ONCE = 4096
@@ -45,7 +45,8 @@ def collect(
 ) -> list[FeatureSet]:
     """One set for each of `wanted`, the same in all processes; every image is made once, by one process.
 
-    batch: images that a detector is given at a time, 64 at most; it changes memory and speed, not the result.
+    batch: images that a detector is given at a time, 64 at most. Images and their order do not depend on it; features
+    do so far as the detector rounds otherwise in another batch.
 
     Raises:
         MetricError: the source has too few images, or features are unusable (NaN; not (N,D)).
@@ -62,13 +63,16 @@ def collect(
     # A process without a chunk looks at the first, to know the number of features, and keeps nothing of it.
     indices = range(shards.rank, num_chunks, shards.world_size) or range(1)
     advance = progress(source.name, "image") if progress else None
-    for done, index in enumerate(indices, start=1):
-        pixels, classes = source.chunk(index)
-        pixels, classes = three_channels(pixels), classes.cpu().numpy()
+    with failing_together(shards):
+        for done, index in enumerate(indices, start=1):
+            pixels, classes = source.chunk(index)
+            pixels, classes = three_channels(pixels), classes.cpu().numpy()
+            for part in parts:
+                part.add(index, pixels, classes, batch)
+            if advance:
+                advance(min(done * shards.world_size * CHUNK_SIZE, most), most)
         for part in parts:
-            part.add(index, pixels, classes, batch)
-        if advance:
-            advance(min(done * shards.world_size * CHUNK_SIZE, most), most)
+            part.check_complete(source.name)
     return [part.gathered(source.name) for part in parts]
 
 
@@ -104,9 +108,11 @@ class _Part:
             raise MetricError(f"the detector {name_of(self.detector)} gives features of shape {found}, not (N,D)")
         return features.float().cpu().numpy()
 
-    def gathered(self, source_name: str) -> FeatureSet:
+    def check_complete(self, source_name: str) -> None:
         if self._filled != len(self._rows):
             raise MetricError(f"{source_name} says it has more images than its chunks hold")
+
+    def gathered(self, source_name: str) -> FeatureSet:
         if self._shards.world_size == 1:
             values, classes = self._values, self._classes
         else:

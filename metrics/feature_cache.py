@@ -52,9 +52,9 @@ class FeatureCache:
         return self.folder / f"{name[:32]}.safetensors"
 
     def _read(self, path: Path, origin: dict[str, object], may_log: bool) -> FeatureSet | None:
-        if not path.is_file():
-            return None
         try:
+            if not path.is_file():
+                return None
             with safetensors.safe_open(path, "np") as file:
                 header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "{}"))
                 found = FeatureSet(file.get_tensor("values"), file.get_tensor("classes"))
@@ -72,12 +72,13 @@ class FeatureCache:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            safetensors.numpy.save_file({"values": found.values, "classes": found.classes}, temporary, header)
-            os.replace(temporary, path)
+            try:
+                safetensors.numpy.save_file({"values": found.values, "classes": found.classes}, temporary, header)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
         except (OSError, safetensors.SafetensorError) as error:
             self._log(f"Features of real images are not kept, {path.parent} cannot be written: {error}")
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _check(found: FeatureSet, header: dict, origin: dict[str, object]) -> None:

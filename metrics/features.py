@@ -1,8 +1,7 @@
-"""Running a detector over images, the first step of every metric."""
+"""Detectors: what turns images into features, the first step of every metric."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import numpy as np
 import torch
 
 Detector = Callable[[torch.Tensor], torch.Tensor]
@@ -29,15 +28,6 @@ def name_of(detector: Detector) -> str:
 def key_of(detector: Detector) -> str | None:
     """What stands for the detector in caches and records; None where nothing does."""
     return getattr(detector, "sha256", None)
-
-
-def collect_features(batches: Iterable[torch.Tensor], detector: Detector) -> np.ndarray:
-    """uint8 (N,C,H,W) batches, C 1 or 3, to float64 features (total N, D); grey is repeated to 3 channels."""
-    with torch.no_grad():
-        collected = [detector(three_channels(batch)).double().cpu().numpy() for batch in batches]
-    if not collected:
-        raise ValueError("there are no images to compute features of")
-    return np.concatenate(collected)
 
 
 def three_channels(pixels: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,8 @@ def measure(
     """One measurement per name, in their order; the same in all processes, which all call this.
 
     real: None where no metric compares. seed: draws the subsets of the kernel distance. cache: keeps features of
-    `real`. batch: images per call of a detector, 64 at most.
+    `real`. batch: images per call of a detector, 64 at most: more take more memory; the values stay the same but for
+    the detector's rounding.
 
     Raises:
         MetricError: an unknown name, too few images, a detector that is missing or gives NaN. Nothing was generated
@@ -167,11 +168,11 @@ def _largest(wanted: Sequence[tuple[Detector, int]]) -> list[Wanted]:
 
 def _measure_one(request: Request, detector: Detector, passes: _Passes, seed: int, per_class: bool) -> Measurement:
     started = time.monotonic()
-    num_real, num_fake, classes, before = None, request.num_fake, None, passes.seconds
+    num_real, classes, before = None, None, passes.seconds
     if isinstance(request, PathLengthRequest):
         before = 0.0
-        lengths = path_lengths(request, passes.fake, detector, passes.shards, passes.progress)
-        results, num_fake = score_paths(request, lengths), len(lengths)
+        lengths = path_lengths(request, passes.fake, detector, passes.batch, passes.shards, passes.progress)
+        results = score_paths(request, lengths)
     else:
         fakes, reals = passes.fakes(detector, request.num_fake), None
         if isinstance(request, ComparedRequest):
@@ -182,7 +183,7 @@ def _measure_one(request: Request, detector: Detector, passes: _Passes, seed: in
             names = passes.fake.class_names
             classes = {name: _of_class(request, reals, fakes, i, seed, passes) for i, name in enumerate(names)}
     return Measurement(
-        metric=request.name, results=results, num_real=num_real, num_fake=num_fake,
+        metric=request.name, results=results, num_real=num_real, num_fake=request.num_fake,
         detectors={name_of(detector): key_of(detector)}, seed=seed,
         seconds=before + time.monotonic() - started, per_class=classes,
     )  # fmt: skip

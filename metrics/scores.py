@@ -1,9 +1,10 @@
 """The numbers of each metric, by their official names, out of features that are there already."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .density_coverage import density_coverage
-from .errors import MetricError
 from .frechet import frechet_distance
 from .inception_score import inception_score
 from .kid import kernel_distance
@@ -18,37 +19,20 @@ from .names import (
 )
 from .perceptual_path_length import mean_path_length
 from .precision_recall import precision_recall
-from .shards import Shards
+from .shards import Shards, failing_together
 from .sources import Progress
 
 
 def score_features(
     request: Request, real: np.ndarray | None, fake: np.ndarray, seed: int, shards: Shards, progress: Progress | None
 ) -> dict[str, float]:
-    """real (N,D) and fake (M,D): features, or probabilities; all processes have all of them.
-
-    MetricError where a number comes out that is none.
-    """
-    results = _score(request, real, fake, seed, shards, progress)
-    for name, value in results.items():
-        if not np.isfinite(value):
-            raise MetricError(f"{name} is {value}: the features are too large for it")
-    return results
-
-
-def score_paths(request: PathLengthRequest, lengths: np.ndarray) -> dict[str, float]:
-    """lengths: (N,), of single paths."""
-    return {request.name: mean_path_length(lengths)}
-
-
-def _score(
-    request: Request, real: np.ndarray | None, fake: np.ndarray, seed: int, shards: Shards, progress: Progress | None
-) -> dict[str, float]:
+    """real (N,D) and fake (M,D): features, or probabilities; all processes have all of them."""
     match request:
         case FrechetRequest():
-            return {request.name: frechet_distance(real, fake)}
+            return {request.name: _by_one(shards, lambda: frechet_distance(real, fake))}
         case KernelRequest():
-            return {request.name: kernel_distance(real, fake, request.num_subsets, request.max_subset_size, seed=seed)}
+            subsets = request.num_subsets, request.max_subset_size
+            return {request.name: _by_one(shards, lambda: kernel_distance(real, fake, *subsets, seed=seed))}
         case PrecisionRecallRequest():
             found = precision_recall(real, fake, request.k, shards=shards, progress=progress)
             return {f"{request.name}_precision": found.precision, f"{request.name}_recall": found.recall}
@@ -59,3 +43,15 @@ def _score(
             score = inception_score(fake, request.splits)
             return {f"{request.name}_mean": score.mean, f"{request.name}_std": score.std}
     raise TypeError(f"no metric of features: {request}")
+
+
+def score_paths(request: PathLengthRequest, lengths: np.ndarray) -> dict[str, float]:
+    """lengths: (N,), of single paths."""
+    return {request.name: mean_path_length(lengths)}
+
+
+def _by_one(shards: Shards, compute: Callable[[], float]) -> float:
+    """Computed by the first process, which has all cores for it, and told to the others."""
+    with failing_together(shards):
+        found = np.array([compute()] if shards.rank == 0 else [], dtype=np.float64)
+    return float(np.concatenate(shards.gather(found))[0])

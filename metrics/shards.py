@@ -1,8 +1,12 @@
 """Several processes that measure together, as this package sees them."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+
+from .errors import MetricError
 
 
 class Shards(Protocol):
@@ -26,3 +30,15 @@ class _Alone:
 
 
 ALONE: Shards = _Alone()
+
+
+@contextlib.contextmanager
+def failing_together(shards: Shards) -> Iterator[None]:
+    """An error inside, in whatever process, ends it in all: nobody waits for one who is gone. Inside, none gathers."""
+    try:
+        yield
+    except Exception:
+        shards.gather(np.array([True]))
+        raise
+    if np.any(shards.gather(np.array([False]))):
+        raise MetricError("another of the processes that measure failed; it says why")

@@ -1,6 +1,6 @@
 """Where images come from: numbered chunks, so that who computes which of them does not matter."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -38,10 +38,10 @@ class PathSource(Protocol):
     """A generator, for perceptual path lengths."""
 
     def path_pairs(
-        self, index: int, *, space: Literal["z", "w"], sampling: Literal["full", "end"], epsilon: float
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Chunk `index` of pairs of images that lie `epsilon` apart on paths: float (n,C,H,W), about 0..255, not
-        rounded; 64 pairs in all, a few at a time.
+        self, index: int, *, epsilon: float, space: Literal["z", "w"], sampling: Literal["full", "end"]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Chunk `index` of pairs of images that lie `epsilon` apart on paths: two float (64,C,H,W), about 0..255, not
+        rounded.
 
         A path leads from one latent to another of the same label: by spherical interpolation in z, linear in w. The
         first point is a random one of the path (full), or its beginning (end). Noise is the same in both images.

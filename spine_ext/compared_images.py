@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from stylegan2ada.checkpoint import Snapshot
-from stylegan2ada.cli_values import class_index
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.generated_images import GeneratedImages
@@ -25,7 +24,7 @@ def open_images(
         raise UserError(f"--classes {','.join(wanted_classes)}: the images of {path} are not labelled with classes")
     kept = np.zeros(len(dataset), dtype=bool)
     for one in wanted_classes:
-        index = class_index(one, labels.shape[1], dataset.class_names)
+        index = _class_index(one, names_of_classes(dataset), path)
         of_class = labels[:, index] == 1
         if not of_class.any():
             raise UserError(f"--classes {one}: {path} has no image of that class; leave it out")
@@ -33,14 +32,30 @@ def open_images(
     return Selection(dataset, np.flatnonzero(kept))
 
 
+def _class_index(wanted: str, names: tuple[str, ...], path: str) -> int:
+    """Of a name, or else of a number."""
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal() and int(wanted) < len(names):
+        return int(wanted)
+    raise UserError(
+        f"--classes {wanted}: {path} has no such class; choose a number from 0 to {len(names) - 1} or a name: "
+        f"{', '.join(names)}"
+    )
+
+
+def shuffled(dataset: LabelledImages, seed: int) -> LabelledImages:
+    """In a random order: the first ones are then a random choice, whatever order the files have."""
+    return Selection(dataset, np.random.RandomState(seed).permutation(len(dataset)))
+
+
 def halves(dataset: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Two parts without a common study, drawn with the seed; where studies are unknown, without a common image."""
-    groups = np.arange(len(dataset)) if dataset.groups is None else dataset.groups
-    order = np.random.RandomState(seed).permutation(np.unique(groups))
-    place = np.empty(len(order), dtype=int)
-    place[np.searchsorted(np.sort(order), order)] = np.arange(len(order))
-    rank = place[np.searchsorted(np.sort(order), groups)]  # of the image's study in the random order
-    in_first = rank < np.median(rank)
+    """Two parts without a common study, drawn with the seed; where studies are unknown, without a common image (a
+    mirrored one is the same)."""
+    studies = dataset.image_names if dataset.groups is None else dataset.groups
+    _, numbers = np.unique(np.asarray(studies), return_inverse=True)
+    place = np.random.RandomState(seed).permutation(numbers.max() + 1)[numbers]  # of the study in a random order
+    in_first = place < np.median(place)
     if in_first.all() or not in_first.any():
         raise UserError(f"{dataset.name} cannot be halved: all of its images are of one study")
     parts = [Selection(dataset, np.flatnonzero(mask)) for mask in (in_first, ~in_first)]

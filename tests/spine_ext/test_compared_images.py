@@ -1,0 +1,79 @@
+"""Sets of images that are compared: classes, halves and random orders of datasets."""
+
+import numpy as np
+import pytest
+
+from spine_ext.compared_images import halves, open_images, shuffled
+from spine_ext.labelled_images import Selection
+from stylegan2ada.errors import UserError
+from tests.toy_images import write_toy_zip
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return str(write_toy_zip(tmp_path_factory.mktemp("sets") / "set.zip", [0] * 30 + [1] * 20))
+
+
+def pixels_of(dataset) -> list[bytes]:
+    return [dataset[index][0].tobytes() for index in range(len(dataset))]
+
+
+class WithGroups(Selection):
+    """Images of known studies."""
+
+    def __init__(self, dataset, groups):
+        super().__init__(dataset, range(len(dataset)))
+        self.groups = np.asarray(groups)
+
+
+class TestHalves:
+    def test_have_all_images_and_none_in_common(self, path):
+        dataset = open_images(path, use_labels=True)
+        first, second = halves(dataset, seed=0)
+        assert len(first) == len(second) == 25
+        assert sorted(pixels_of(first) + pixels_of(second)) == sorted(pixels_of(dataset))
+        assert 5 < first.labels[:, 1].sum() < 15  # drawn, not cut: the file is sorted by class
+        assert pixels_of(halves(dataset, seed=1)[0]) != pixels_of(first)
+        assert first.fingerprint() != second.fingerprint()
+        assert (first.name, second.name) == ("set (half 1)", "set (half 2)")
+
+    def test_a_mirrored_image_is_in_the_half_of_its_original(self, path):
+        first, second = halves(open_images(path, use_labels=False, mirror=True), seed=0)
+        assert len(first) == len(second) == 50
+        mirrored = {np.ascontiguousarray(first[index][0][:, :, ::-1]).tobytes() for index in range(len(first))}
+        assert mirrored == set(pixels_of(first))
+
+    def test_images_of_a_study_stay_together(self, path):
+        groups = np.arange(50) // 5 + 100
+        first, second = halves(WithGroups(open_images(path, use_labels=True), groups), seed=0)
+        assert not set(first.groups.tolist()) & set(second.groups.tolist())
+        assert len(first) == len(second) == 25
+
+    def test_one_study_cannot_be_halved(self, path):
+        with pytest.raises(UserError, match="set cannot be halved: all of its images are of one study"):
+            halves(WithGroups(open_images(path, use_labels=True), [7] * 50), seed=0)
+
+
+def test_shuffled_has_the_same_images_in_an_order_of_the_seed(path):
+    dataset = open_images(path, use_labels=True)
+    found = shuffled(dataset, 0)
+    assert sorted(pixels_of(found)) == sorted(pixels_of(dataset))
+    assert pixels_of(found) == pixels_of(shuffled(dataset, 0)) != pixels_of(shuffled(dataset, 1))
+    assert 0 < found.labels[:20, 1].sum() < 20
+
+
+class TestClasses:
+    @pytest.mark.parametrize(("wanted", "count"), [(["abnormal"], 20), (["0"], 30), (["1", "normal"], 50)])
+    def test_by_name_or_number(self, path, wanted, count):
+        assert len(open_images(path, True, wanted)) == count
+
+    @pytest.mark.parametrize("wanted", ["2", "-1", "osteoma", "0.5"])
+    def test_others_raise(self, path, wanted):
+        with pytest.raises(
+            UserError, match=f"--classes {wanted}: .*set.zip has no such class; choose a number from 0 to 1"
+        ):
+            open_images(path, True, [wanted])
+
+    def test_without_labels(self, path):
+        with pytest.raises(UserError, match="are not labelled with classes"):
+            open_images(path, False, ["normal"])
