@@ -13,7 +13,7 @@ GANS = (STYLEGAN2_ADA, SPINEGAN)
 
 
 def forest_plot(rows: AucRows) -> Drawing:
-    lines = [None, rows.true, *rows.synthetic]  # None: the state of the art, which only the paper has
+    lines = [None, *rows.all]  # None: the state of the art, which only the paper has
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -58,7 +58,9 @@ def auc_by_count(rows: AucRows) -> Drawing:
         heights, changes = figure.subplots(1, 2)
         counts = sorted({row.synthetic for variant in GANS for row in rows.joined(variant)})
         spots = {count: place for place, count in enumerate(counts)}
-        _draw_true(heights, rows.true)
+        _draw_true(heights, rows)
+        if rows.longer.against_true is not None:
+            changes.axhline(rows.longer.against_true.mean, color=INK, linewidth=1, linestyle="dotted")
         changes.axhline(0, color=INK, linewidth=1)
         for shift, variant in zip((-0.08, 0.08), GANS, strict=True):
             joined = rows.joined(variant)
@@ -85,8 +87,9 @@ def auc_by_count(rows: AucRows) -> Drawing:
     said = "; ".join(_label(row, row.paper) + ": " + _in_words(row) for variant in GANS for row in rows.joined(variant))
     return drawing(
         "auc-by-count", "Test AUC by number of synthetic images added",
-        "Left: mean of seeds with 95% interval; the band is real images alone. Right: the paired difference to real "
-        "images alone, with the paper's differences at the same step as hollow marks.",
+        "Left: mean of seeds with 95% interval; the band is real images alone; dotted, real images alone for as many "
+        "steps as with the most synthetic ones. Right: the paired difference to real images alone, "
+        "with the paper's differences at the same step as hollow marks.",
         f"Two panels with points and intervals. {said}.", (8.2, 3.5), draw,
     )  # fmt: skip
 
@@ -113,7 +116,7 @@ def roc_curves(rows: AucRows) -> Drawing:
                 mark_missing(axes)
         figure.axes[0].set_ylabel("Sensitivity")
 
-    known = [f"{_label(row, row.paper)}: AUC {row.mean:.3f}" for row in (rows.true, *rows.synthetic) if row.runs]
+    known = [f"{_label(row, row.paper)}: AUC {row.mean:.3f}" for row in rows.all if row.runs]
     return drawing(
         "roc", "ROC curves", "On the test images; the mean over seeds at each specificity.",
         "ROC curves in three panels. " + ("; ".join(known) or NOT_RUN) + ".", (8.4, 3.3), draw,
@@ -128,11 +131,14 @@ def _draw_row(axes: Axes, row: AucRow, place: int) -> None:
     axes.plot(row.mean, place, MARKERS.get(row.variant, "o"), color=colour, markersize=6)
 
 
-def _draw_true(axes: Axes, true: AucRow) -> None:
+def _draw_true(axes: Axes, rows: AucRows) -> None:
+    true = rows.true
     if true.estimate is not None:
         axes.axhspan(true.estimate.low, true.estimate.high, color="#f0f0f0", zorder=0)
     if true.mean is not None:
         axes.axhline(true.mean, color=INK, linewidth=1, label="real images alone")
+    if rows.longer.mean is not None:
+        axes.axhline(rows.longer.mean, color=INK, linewidth=1, linestyle="dotted", label="the same, as many steps")
 
 
 def _points(axes: Axes, variant: str, points: list) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .paper_numbers import STATE_OF_THE_ART, TABLE_1, TITLES, TRUE, PaperAuc
 from .records import BrokenRecord
-from .results import Results
+from .results import Results, order_of
 from .seeded_auc import Estimate, SeededAuc, TestSet, difference, estimate, resampled_test_set, seeded_auc
 from .step_results import Auc
 
@@ -57,15 +57,24 @@ class AucRow:
 
 @dataclasses.dataclass(frozen=True)
 class AucRows:
-    """The rows of the paper in its order but for the state of the art, then those beyond it.
+    """All rows but the state of the art's.
 
-    has_groups: whether the predictions say which images are of one study; None without predictions.
+    Attributes:
+        true: real images alone.
+        longer: the same for as many steps as with the most synthetic images: what more training alone does.
+        synthetic: the paper's rows in its order, then those beyond it.
+        has_groups: whether the predictions say which images are of one study; None without predictions.
     """
 
     true: AucRow
+    longer: AucRow
     synthetic: tuple[AucRow, ...]
     has_groups: bool | None
     problems: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[AucRow, ...]:
+        return (self.true, self.longer, *self.synthetic)
 
     def joined(self, variant: str) -> list[AucRow]:
         """Real and synthetic images of a GAN together, by rising number of synthetic ones."""
@@ -87,7 +96,7 @@ def auc_rows(results: Results) -> AucRows:
     rows = [
         dataclasses.replace(row, against_true=estimate(delta)) if (delta := paired(row, true)) else row for row in rows
     ]
-    return AucRows(true, tuple(rows), None if first is None else first.groups is not None, tuple(problems))
+    return AucRows(true, rows[0], tuple(rows[1:]), None if first is None else first.groups is not None, tuple(problems))
 
 
 def paired(a: AucRow, b: AucRow) -> SeededAuc | None:
@@ -96,20 +105,23 @@ def paired(a: AucRow, b: AucRow) -> SeededAuc | None:
 
 
 def _rows(results: Results) -> list[AucRow]:
-    """True images first, then the paper's rows, then whatever else has run."""
+    """True images, the same for longer, then the paper's rows, then whatever else has run."""
+    most = max(results.counts.values())
+    title = f"True, as many steps as with {most:,} more"
+    longer = AucRow(None, title, None, 0, True, "steps", tuple(results.aucs_of(None, 0, True, "steps")))
     rows = []
     for paper in (TRUE, *(row for row in TABLE_1 if row not in (STATE_OF_THE_ART, TRUE))):
         count = results.counts.get(paper.synthetic, paper.synthetic)
         runs = results.aucs_of(paper.variant, count, paper.real)
         rows.append(AucRow(paper, paper.title, paper.variant, count, paper.real, "joined", tuple(runs)))
+    rows.insert(1, longer)
     known = {run for row in rows for run in row.runs}
     rest = [run for run in results.aucs if run not in known]
-    keys = sorted({(run.variant or "", run.synthetic, run.real > 0, run.order == "pretrain") for run in rest})
-    for variant, count, real, pretrained in keys:
-        order = "pretrain" if pretrained else "joined"
+    keys = sorted({(run.variant or "", run.synthetic, run.real > 0, order_of(run)) for run in rest})
+    for variant, count, real, order in keys:
         runs = results.aucs_of(variant or None, count, real, order)
         title = TITLES.get(variant, variant)
-        title = f"{title} first, then true" if pretrained else f"True + {title}" if real else f"Only {title}"
+        title = f"{title} first, then true" if order == "pretrain" else f"True + {title}" if real else f"Only {title}"
         rows.append(AucRow(None, title, variant or None, count, real, order, tuple(runs)))
     return rows
 

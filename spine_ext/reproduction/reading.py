@@ -56,9 +56,26 @@ def answers(results: Results, rows: AucRows) -> list[Answer]:
 
 def _augmentation(rows: AucRows) -> tuple[str, ...]:
     found = [sentence for variant in GANS for sentence in _augmentation_by(rows.joined(variant), TITLES[variant])]
-    if any(row.against_true.seeds == 1 for row in rows.synthetic if row.against_true is not None):
+    found += _longer(rows)
+    if any(row.against_true.seeds == 1 for row in rows.all if row.against_true is not None):
         found.append(ONE_SEED)
     return tuple(found)
+
+
+def _longer(rows: AucRows) -> list[str]:
+    """Whether a gain comes of the images, or of the further steps that they bring."""
+    if rows.longer.against_true is None:
+        return ["Real images alone for as many steps as with the most synthetic ones: not run."]
+    found = [
+        "Real images alone for as many steps as with the most synthetic ones, against real images alone: "
+        f"{_verdict(rows.longer.against_true)}."
+    ]
+    for variant in GANS:
+        for row in rows.joined(variant)[-1:]:
+            if (delta := paired(row, rows.longer)) is not None:
+                said = _verdict(estimate(delta))
+                found.append(f"{TITLES[variant]}, {row.synthetic:,} added, against this many steps: {said}.")
+    return found
 
 
 def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:

@@ -38,6 +38,8 @@ CAVEATS = (
     "Intervals of differences between GANs are Welch's, over the seeds of training; with three seeds they are wide.",
     "Settings are those of the preset. The epoch of a classifier is chosen on a validation part of its training "
     "images; the test images are looked at once per run, and never for selection.",
+    "Synthetic images bring further steps of training. What these alone do shows in the row of real images that is "
+    "trained for as many; smaller numbers of synthetic images have no such row.",
     "GANs are judged at the end of training, not at their best snapshot.",
 )
 

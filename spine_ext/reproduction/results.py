@@ -41,14 +41,18 @@ class Results:
         return sorted(found, key=lambda each: each.seed or 0)
 
     def aucs_of(self, variant: str | None, synthetic: int, real: bool, order: str = "joined") -> list[Auc]:
-        """The runs of a row of Table 1, by seed. `synthetic`: how many images here, not in the paper."""
-        found = [
-            auc
-            for auc in self.aucs
-            if (auc.variant, auc.synthetic, auc.real > 0, auc.order == "pretrain")
-            == (variant, synthetic, real, order == "pretrain")
-        ]
+        """The runs of a row of Table 1, by seed.
+
+        synthetic: how many images here, not in the paper; order: "joined", "pretrain" or "steps".
+        """
+        wanted = (variant, synthetic, real, order)
+        found = [auc for auc in self.aucs if (auc.variant, auc.synthetic, auc.real > 0, order_of(auc)) == wanted]
         return sorted(found, key=lambda auc: auc.seed)
+
+
+def order_of(auc: Auc) -> str:
+    """One of "pretrain", "steps" and "joined"."""
+    return auc.order if auc.order in ("pretrain", "steps") else "joined"
 
 
 def read_results(folder: Path) -> Results:

@@ -74,7 +74,13 @@ class MetricSeries:
 
 @dataclasses.dataclass(frozen=True)
 class Auc:
-    """The test AUC of one classifier; predictions: the file, None where it is gone."""
+    """The test AUC of one classifier.
+
+    Attributes:
+        order: "pretrain": synthetic images first, then real ones; "steps": real images alone, for as many steps as with
+            the most synthetic ones; any other: one training on all images.
+        predictions: the file, None where it is gone.
+    """
 
     row: str
     variant: str | None

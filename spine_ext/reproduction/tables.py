@@ -50,13 +50,13 @@ def auc_table(results: Results, rows: AucRows) -> Table:
     state = STATE_OF_THE_ART
     first = (state.title, 0.0, NOT_PUBLISHED, state.auc, NOT_PUBLISHED, NOT_PUBLISHED, NOT_PUBLISHED,
              state.auc - rows.true.paper.auc, NOT_PUBLISHED)  # fmt: skip
-    lines = [first, *(_auc_line(row, rows.true) for row in (rows.true, *rows.synthetic))]
+    lines = [first, *(_auc_line(row, rows.true) for row in rows.all)]
     notes = [
         "Half of each synthetic set is abnormal. Intervals: hierarchical bootstrap over seeds and test "
         + ("studies." if rows.has_groups else "images, which count as independent.")
         + " Differences are paired: the same test resamples and the seeds both rows have.",
     ]
-    if any(len(row.runs) == 1 for row in (rows.true, *rows.synthetic)):
+    if any(len(row.runs) == 1 for row in rows.all):
         notes.append("Of a row with one seed, the interval covers the test images alone, not another training.")
     if results.is_phantom:
         notes.append("Phantom images: AUCs are not comparable with the paper's in height, only differences in sign.")

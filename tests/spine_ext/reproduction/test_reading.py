@@ -62,6 +62,15 @@ def test_the_number_at_which_it_stops_helping(run: MadeUpRun) -> None:
     assert "below real images" in said[ONLY]
 
 
+def test_longer_training_is_told_from_more_images(run: MadeUpRun) -> None:
+    downstream(run, {200: 0.2, 2700: 1.0})
+    for seed in range(3):
+        run.auc("true-steps-2700", None, 0, seed, 2.5, order="steps")
+    _, said = read(run)
+    assert "against real images alone: +0." in said[AUGMENTATION]
+    assert re.search(rf"SpineGAN, 2,700 added, against this many steps: .*{NO_EFFECT}", said[AUGMENTATION])
+
+
 def test_one_seed_is_said_beside_its_claim(run: MadeUpRun) -> None:
     run.auc("true", None, 0, 0, 1.0)
     run.auc("true+spinegan-200", "spinegan", 200, 0, 2.5)

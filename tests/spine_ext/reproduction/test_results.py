@@ -135,6 +135,10 @@ class TestAucRows:
         assert rows.only("stylegan2-ada").title == "Only StyleGAN2-ADA"
         assert rows.synthetic[-1].title == "SpineGAN first, then true"
         assert rows.synthetic[-1].paper is None
+        assert [run.row for run in rows.true.runs] == ["true"] * 3
+        assert [run.row for run in rows.longer.runs] == ["true-steps-2700"] * 3
+        assert rows.longer.title == "True, as many steps as with 2,700 more"
+        assert len(rows.all) == 11
         assert rows.has_groups
         assert rows.problems == ()
 
