@@ -33,7 +33,7 @@ a { color: #00578a; }
 .scroll:focus-visible { outline: 2px solid #0072b2; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; font-size: .95rem; padding: 0 0 .5rem; }
-th, td { padding: .28rem .7rem; line-height: 1.4; text-align: left; vertical-align: top;
+th, td { padding: .28rem .55rem; line-height: 1.4; text-align: left; vertical-align: top;
   border-bottom: 1px solid #e6e6e6; }
 thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; line-height: 1.25; min-width: 4rem; }
 tbody th { font-weight: 500; white-space: nowrap; }

@@ -69,7 +69,7 @@ def write_all(out_dir: Path) -> list[Path]:
 
 def reading_markdown(results: Results, first: str, said: list[Answer], problems: list[str]) -> str:
     """The headline, the questions with their answers, and the caveats."""
-    parts = ["# What the numbers say", *([f"**{PHANTOM_NOTICE}**"] if results.is_phantom else []), first]
+    parts = ["# What the numbers say", *([f"**{notice}**"] if (notice := _notice(results)) else []), first]
     for answer in said:
         parts += [f"## {answer.question}", "\n".join(f"* {sentence}" for sentence in answer.sentences)]
     parts += ["## What to keep in mind", "\n".join(f"* {caveat}" for caveat in CAVEATS)]
@@ -98,14 +98,18 @@ def report_html(results: Results, rows: AucRows, tables: list[Table], drawings: 
         "settings": ("Settings, versions and time", _settings(results) + table["timings"]),
     }  # fmt: skip
     head = [f"<header>\n<h1>{TITLE}</h1>", html_page.paragraph(_state(results), "quiet")]
-    if results.is_phantom:
-        head.append(html_page.box("notice", "Notice", [PHANTOM_NOTICE]))
+    if notice := _notice(results):
+        head.append(html_page.box("notice", "Notice", [notice]))
     head.append(html_page.paragraph(headline(rows), "lead"))
     if problems:
         head.append(html_page.box("problems", "Problems", ["Left out, because it is broken or gone:", *problems]))
     head += [html_page.contents({anchor: title for anchor, (title, _) in sections.items()}), "</header>"]
     body = [html_page.section(anchor, title, content) for anchor, (title, content) in sections.items()]
     return html_page.page(TITLE, [*head, "<main>", *body, "</main>"])
+
+
+def _notice(results: Results) -> str | None:
+    return PHANTOM_NOTICE if results.is_phantom else results.notice
 
 
 def _reading(said: list[Answer]) -> str:

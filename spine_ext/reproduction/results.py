@@ -31,7 +31,12 @@ class Results:
 
     @property
     def is_phantom(self) -> bool:
-        return self.settings.get("preset") == "phantom" or (self.data is not None and bool(self.data.notice))
+        return self.settings.get("preset") == "phantom" or "phantom" in (self.notice or "").lower()
+
+    @property
+    def notice(self) -> str | None:
+        """What the data set says of itself that must not be overlooked."""
+        return None if self.data is None else self.data.notice
 
     def gans_of(self, variant: str) -> list[Gan]:
         return sorted((gan for gan in self.gans if gan.variant == variant), key=lambda gan: gan.seed)
