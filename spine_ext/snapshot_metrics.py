@@ -22,6 +22,7 @@ from .measuring_process import Measure, MeasuringProcess, MeasuringProcessLost, 
 
 Place = Literal["inline", "background", "auto"]
 PLACES = ("auto", "background", "inline")
+MAX_WAITING = 4  # snapshots; then training waits too, since each keeps a file that --keep would remove
 MARGIN_BYTES = 4 << 30  # of a second CUDA context and the detectors, beside as much as training has
 
 Log = Callable[[str], None]
@@ -85,6 +86,10 @@ class SnapshotMetrics:
         if self._place == "inline":
             self._record(snapshot, lambda names: self._measure(names, generator()))
         else:
+            waiting = [future for future, _ in self._begun if not future.done()]
+            if len(waiting) >= MAX_WAITING:
+                snapshot.log(f"  {len(waiting)} snapshots wait to be measured: training waits for the first of them")
+                waiting[0].result()
             snapshot.hold()
             self._begun.append((self._thread.submit(self._measure_beside, snapshot), snapshot))
 

@@ -36,10 +36,17 @@ def labels_of_classes(classes: Sequence[int | None], num_classes: int) -> torch.
 
 @torch.no_grad()
 def pixels_of_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
-    """uint8 (N,C,H,W) batches for latents z (M,Z) and labels c (M,K), on G's device: constant noise, no truncation."""
-    device = next(G.parameters()).device
+    """uint8 (N,C,H,W) batches for latents z (M,Z) and labels c (M,K), on G's device: constant noise, no truncation.
+
+    Raises:
+        NonFiniteError: an image holds NaN or Inf.
+    """
+    device, first = next(G.parameters()).device, 0
     for z_batch, c_batch in zip(z.split(batch_size), c.split(batch_size), strict=True):
-        yield to_uint8(G(z_batch.to(device), c_batch.to(device), noise_mode="const"))
+        images = G(z_batch.to(device), c_batch.to(device), noise_mode="const")
+        check_finite(images, [f"latent {first + index}" for index in range(len(images))])
+        first += len(images)
+        yield to_uint8(images)
 
 
 @torch.no_grad()

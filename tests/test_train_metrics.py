@@ -94,6 +94,12 @@ class TestRuns:
             assert lines_of(folder, metric) == lines_of(finished, metric)
         assert (folder / "best.json").read_text() == (finished / "best.json").read_text()
 
+    def test_a_run_may_be_measured_by_something_else_when_it_goes_on(self, files, tmp_path):
+        assert run(files, "--metrics=none", "--kimg=0.016", outdir=tmp_path).exit_code == 0
+        result = run(files, *MEASURED, "--kimg=0.032", "--resume=auto", outdir=tmp_path)
+        assert result.exit_code == 0, result.output
+        assert [line["kimg"] for line in lines_of(only_run(tmp_path), "fid70_full")] == [0.016, 0.032]
+
     def test_metrics_do_not_change_the_run(self, files, finished, tmp_path):
         assert run(files, "--metrics=none", outdir=tmp_path).exit_code == 0
         ours, theirs = (

@@ -102,6 +102,19 @@ class TestChunks:
             rows = classes == index
             assert difference(own_pixels[rows], pixels[rows]) <= 1
 
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    def test_on_a_gpu(self, G):
+        """Latents and labels as on a CPU; random noise of its own, the same every time."""
+        on_gpu, state = make_generator().cuda(), torch.cuda.get_rng_state()
+        pixels, classes = GeneratedImages(on_gpu, 3, LABELS).chunk(2)
+        assert torch.equal(pixels, GeneratedImages(on_gpu, 3, LABELS).chunk(2)[0])
+        assert difference(pixels, GeneratedImages(on_gpu, 3, LABELS, batch=4).chunk(2)[0]) <= 1
+        assert torch.equal(torch.cuda.get_rng_state(), state)
+        constant = {"noise_mode": "const"}
+        expected, expected_classes = GeneratedImages(G, 3, LABELS, **constant).chunk(2)
+        assert torch.equal(classes, expected_classes)
+        assert difference(GeneratedImages(on_gpu, 3, LABELS, **constant).chunk(2)[0].cpu(), expected) <= 2
+
     def test_without_classes(self):
         source = GeneratedImages(make_generator(num_classes=0), 3)
         assert source.class_names == ()

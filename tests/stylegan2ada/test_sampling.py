@@ -10,7 +10,14 @@ from stylegan2ada.compute import set_kernels
 from stylegan2ada.errors import NonFiniteError
 from stylegan2ada.generator import Generator
 from stylegan2ada.images import to_uint8
-from stylegan2ada.sampling import images_of_seeds, images_of_ws, labels_of_classes, latents_of_seeds, ws_of_seeds
+from stylegan2ada.sampling import (
+    images_of_seeds,
+    images_of_ws,
+    labels_of_classes,
+    latents_of_seeds,
+    pixels_of_latents,
+    ws_of_seeds,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,10 @@ def test_images_need_no_double_precision(conditional, noise_mode):
             pixels_of(conditional, [1, 2], noise_mode=noise_mode, truncation_psi=0.7)
     finally:
         set_kernels(conditional, "auto")
+
+
+def test_latents_of_a_broken_network_are_no_black_images():
+    G = Generator(8, 0, 16, 16, 1, mapping_kwargs={"num_layers": 2}, synthesis_kwargs={"channel_base": 256})
+    G.synthesis.get_submodule("b16").torgb.bias.data.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match="latent 0 holds NaN or Inf"):
+        list(pixels_of_latents(G, torch.zeros(3, 8), torch.zeros(3, 0), 2))
