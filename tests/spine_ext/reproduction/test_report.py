@@ -147,3 +147,13 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     (run.folder / "reproduction.json").write_text(json.dumps({"preset": evil, evil: evil, "counts": {evil: 3}}))
     write_all(run.folder)
     check_page(run.folder / "report.html")
+
+
+def test_other_data_say_what_they_are(tmp_path: Path) -> None:
+    run = MadeUpRun(tmp_path / "out", test_images=30)
+    run.data()
+    path = run.folder / "steps" / "data.json"
+    path.write_text(path.read_text().replace("built-in phantom: drawn shapes, not clinical data", "synthetic images"))
+    write_all(run.folder)
+    assert "**synthetic images**" in (run.folder / "reading.md").read_text()
+    assert PHANTOM_NOTICE.split("'")[0] not in (run.folder / "report.html").read_text()
