@@ -173,6 +173,7 @@ def run(options: Options, requests: tuple[Request, ...], processes: Processes) -
         found = measure(
             [request.name for request in requests], real, subject.fake, detectors, seed=options.seed, cache=cache,
             per_class=options.per_class, batch=options.batch, shards=shards,
+            device=processes.device if processes.device.type == "cuda" else "cpu",
             progress=ProgressLine if processes.is_main else None,
         )  # fmt: skip
         if processes.is_main:

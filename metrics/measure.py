@@ -4,6 +4,8 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
+import torch
+
 from .collect import FeatureSet, Wanted, collect
 from .detectors import Detectors
 from .errors import MetricError
@@ -57,6 +59,7 @@ def measure(
     cache: FeatureCache | None = None,
     per_class: bool = False,
     batch: int = CHUNK_SIZE,
+    device: torch.device | str = "cpu",
     shards: Shards = ALONE,
     progress: Progress | None = None,
 ) -> list[Measurement]:
@@ -64,7 +67,7 @@ def measure(
 
     real: None where no metric compares. seed: draws the subsets of the kernel distance. cache: keeps features of
     `real`. batch: images per call of a detector, 64 at most: more take more memory; the values stay the same but for
-    the detector's rounding.
+    the detector's rounding. device: where nearest neighbors are found; it has to know float64.
 
     Raises:
         MetricError: an unknown name, too few images, a detector that is missing or gives NaN. Nothing was generated
@@ -74,7 +77,7 @@ def measure(
     check_counts(requests, real, fake)
     for request in requests:
         detectors.of(request)
-    passes = _Passes(real, fake, cache, batch, shards, progress)
+    passes = _Passes(real, fake, cache, batch, device, shards, progress)
     passes.plan(
         [(request, detectors.of(request)) for request in requests if not isinstance(request, PathLengthRequest)]
     )
@@ -118,10 +121,10 @@ class _Passes:
 
     def __init__(
         self, real: ImageSource | None, fake: ImageSource, cache: FeatureCache | None, batch: int,
-        shards: Shards, progress: Progress | None,
+        device: torch.device | str, shards: Shards, progress: Progress | None,
     ):  # fmt: skip
         self.real, self.fake, self.cache, self.batch = real, fake, cache, batch
-        self.shards, self.progress = shards, progress
+        self.device, self.shards, self.progress = device, shards, progress
         self._fakes: list[tuple[Wanted, FeatureSet]] = []
         self._reals: list[tuple[Wanted, FeatureSet]] = []
         self.seconds = 0.0
@@ -178,7 +181,9 @@ def _measure_one(request: Request, detector: Detector, passes: _Passes, seed: in
         if isinstance(request, ComparedRequest):
             num_real = real_count(request, passes.real)
             reals = passes.reals(detector, num_real)
-        results = score_features(request, reals and reals.values, fakes.values, seed, passes.shards, passes.progress)
+        results = score_features(
+            request, reals and reals.values, fakes.values, seed, passes.device, passes.shards, passes.progress
+        )
         if per_class and passes.fake.class_names:
             names = passes.fake.class_names
             classes = {name: _of_class(request, reals, fakes, i, seed, passes) for i, name in enumerate(names)}
@@ -202,5 +207,5 @@ def _of_class(
         if count < minimum:
             return ClassResults(None, num_real, len(fake), f"{count} {kind} images, at least {minimum} are needed")
     return ClassResults(
-        score_features(request, real, fake, seed, passes.shards, passes.progress), num_real, len(fake)
+        score_features(request, real, fake, seed, passes.device, passes.shards, passes.progress), num_real, len(fake)
     )  # fmt: skip

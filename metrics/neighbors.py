@@ -2,13 +2,15 @@
 
 Balls of these radii stand for the manifold that the features come from (Kynkaanniemi et al. 2019, section 2).
 Memory beyond the features: a few matrices of block x block and block x D in float64. Features may be float16 or
-float32; what is computed with them is float64. Several processes share the blocks of rows; all get the results.
+float32; what is computed with them is float64, on a GPU where one is given. Several processes share the blocks of
+rows; all get the results.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from .shards import ALONE, Shards
 from .sources import Progress
@@ -27,10 +29,10 @@ class DistanceBlock(NamedTuple):
 
     rows: slice
     columns: slice
-    squared: np.ndarray
-    error: np.ndarray
+    squared: torch.Tensor
+    error: torch.Tensor
 
-    def inside(self, squared_radii: np.ndarray) -> np.ndarray:
+    def inside(self, squared_radii: torch.Tensor) -> torch.Tensor:
         """Which distances are at most the radius, bool (m,n). squared_radii: (m,1) or (n,)."""
         return self.squared <= squared_radii + self.error
 
@@ -39,76 +41,84 @@ def distance_blocks(
     a: np.ndarray,
     b: np.ndarray,
     block: int = BLOCK,
+    device: torch.device | str = "cpu",
     shards: Shards = ALONE,
     progress: Progress | None = None,
 ) -> Iterator[DistanceBlock]:
     """All distances between the rows of a (M,D) and those of b (N,D), each once, in one of the processes."""
     center = _center(b)
-    for rows, x in _shared_blocks(a, center, block, shards, progress):
-        for columns, y in _blocks(b, center, block):
-            yield _distance_block(rows, columns, x, y)
+    for rows in _shared_blocks(len(a), block, shards, progress):
+        x = _centered(a[rows], center, device)
+        for columns in _blocks(len(b), block):
+            yield _distance_block(rows, columns, x, _centered(b[columns], center, device))
 
 
 def squared_radii(
     features: np.ndarray,
     k: int,
     block: int = BLOCK,
+    device: torch.device | str = "cpu",
     shards: Shards = ALONE,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> torch.Tensor:
     """Squared distance of each row to the k-th nearest other row. features: (N,D), N > k, to float64 (N,).
 
     A row is no neighbor of itself; a duplicate of it is, at distance zero.
     """
     center = _center(features)
-    nearest = np.full((len(features), k), np.inf)
-    for rows, x in _shared_blocks(features, center, block, shards, progress):
-        for columns, y in _blocks(features, center, block, first=rows.start):  # the others are known by symmetry
+    nearest = torch.full((len(features), k), torch.inf, dtype=torch.float64, device=device)
+    for rows in _shared_blocks(len(features), block, shards, progress):
+        x = _centered(features[rows], center, device)
+        for columns in _blocks(len(features), block, first=rows.start):  # the others are known by symmetry
+            y = x if columns == rows else _centered(features[columns], center, device)
             squared = _distance_block(rows, columns, x, y).squared
-            if rows == columns:
-                np.fill_diagonal(squared, np.inf)
+            if columns == rows:
+                squared.fill_diagonal_(torch.inf)
             else:
                 nearest[columns] = _least(nearest[columns], squared.T)
             nearest[rows] = _least(nearest[rows], squared)
-    parts = shards.gather(nearest)
-    for part in parts[1:]:
-        parts[0] = _least(parts[0], part)
-    return parts[0].max(axis=1)
+    first, *others = shards.gather(nearest.cpu().numpy())
+    nearest = torch.from_numpy(first).to(device)
+    for other in others:
+        nearest = _least(nearest, torch.from_numpy(other).to(device))
+    return nearest.max(dim=1).values
 
 
-def in_any_process(mask: np.ndarray, shards: Shards) -> np.ndarray:
+def in_any_process(mask: torch.Tensor, shards: Shards) -> np.ndarray:
     """bool (N,): what is true in at least one process."""
-    return np.any(shards.gather(mask), axis=0)
+    return np.any(shards.gather(mask.cpu().numpy()), axis=0)
 
 
-def _least(known: np.ndarray, more: np.ndarray) -> np.ndarray:
+def _least(known: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
     """Of each row the k least values of known (n,k) and more (n,m), in any order."""
     k = known.shape[1]
-    return np.partition(np.concatenate([known, more], axis=1), k - 1, axis=1)[:, :k]
+    some = more.topk(min(k, more.shape[1]), dim=1, largest=False, sorted=False).values
+    return torch.cat([known, some], dim=1).topk(k, dim=1, largest=False, sorted=False).values
 
 
-def _distance_block(rows: slice, columns: slice, x: np.ndarray, y: np.ndarray) -> DistanceBlock:
-    norms = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
-    return DistanceBlock(rows, columns, np.maximum(norms - 2 * (x @ y.T), 0), norms * ROUNDING)
+def _distance_block(rows: slice, columns: slice, x: torch.Tensor, y: torch.Tensor) -> DistanceBlock:
+    norms = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
+    return DistanceBlock(rows, columns, (norms - 2 * (x @ y.T)).clamp_(min=0), norms * ROUNDING)
 
 
-def _blocks(features: np.ndarray, center: np.ndarray, block: int, first: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(first, len(features), block):
-        rows = slice(start, min(start + block, len(features)))
-        yield rows, features[rows] - center
+def _blocks(count: int, block: int, first: int = 0) -> Iterator[slice]:
+    for start in range(first, count, block):
+        yield slice(start, min(start + block, count))
 
 
-def _shared_blocks(
-    features: np.ndarray, center: np.ndarray, block: int, shards: Shards, progress: Progress | None
-) -> Iterator[tuple[slice, np.ndarray]]:
+def _shared_blocks(count: int, block: int, shards: Shards, progress: Progress | None) -> Iterator[slice]:
     """Blocks of this process: every world_size-th, since those of a triangle differ in their work."""
-    total = -(-len(features) // block)
-    advance = progress("nearest neighbors", "block") if progress and total >= _MIN_BLOCKS_SHOWN else None
-    for number in range(shards.rank, total, shards.world_size):
-        rows = slice(number * block, min((number + 1) * block, len(features)))
-        yield rows, features[rows] - center
+    blocks = list(_blocks(count, block))
+    advance = progress("nearest neighbors", "block") if progress and len(blocks) >= _MIN_BLOCKS_SHOWN else None
+    for number in range(shards.rank, len(blocks), shards.world_size):
+        yield blocks[number]
         if advance:
-            advance(min(number + shards.world_size, total), total)
+            advance(min(number + shards.world_size, len(blocks)), len(blocks))
+
+
+def _centered(features: np.ndarray, center: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """float64 on the device."""
+    return torch.from_numpy(np.subtract(features, center, dtype=np.float64)).to(device)
 
 
 def _center(features: np.ndarray) -> np.ndarray:

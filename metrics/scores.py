@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from .density_coverage import density_coverage
 from .frechet import frechet_distance
@@ -24,7 +25,13 @@ from .sources import Progress
 
 
 def score_features(
-    request: Request, real: np.ndarray | None, fake: np.ndarray, seed: int, shards: Shards, progress: Progress | None
+    request: Request,
+    real: np.ndarray | None,
+    fake: np.ndarray,
+    seed: int,
+    device: torch.device | str,
+    shards: Shards,
+    progress: Progress | None,
 ) -> dict[str, float]:
     """real (N,D) and fake (M,D): features, or probabilities; all processes have all of them."""
     match request:
@@ -34,10 +41,10 @@ def score_features(
             subsets = request.num_subsets, request.max_subset_size
             return {request.name: _by_one(shards, lambda: kernel_distance(real, fake, *subsets, seed=seed))}
         case PrecisionRecallRequest():
-            found = precision_recall(real, fake, request.k, shards=shards, progress=progress)
+            found = precision_recall(real, fake, request.k, device=device, shards=shards, progress=progress)
             return {f"{request.name}_precision": found.precision, f"{request.name}_recall": found.recall}
         case DensityCoverageRequest():
-            found = density_coverage(real, fake, request.k, shards=shards, progress=progress)
+            found = density_coverage(real, fake, request.k, device=device, shards=shards, progress=progress)
             return {f"{request.name}_density": found.density, f"{request.name}_coverage": found.coverage}
         case InceptionScoreRequest():
             score = inception_score(fake, request.splits)
