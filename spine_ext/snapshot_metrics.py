@@ -97,6 +97,10 @@ class SnapshotMetrics:
         """In the thread, which waits for the process."""
         try:
             self._record(snapshot, lambda names: self._own_process().measure(names, snapshot.held))
+        except NonFiniteError:
+            raise
+        except Exception as error:  # a result that cannot be written, say
+            snapshot.log(f"  {snapshot.kimg:.1f} kimg: measuring failed: {reason_of(error)}")
         finally:
             snapshot.release()
 

@@ -190,6 +190,13 @@ class TestInAnotherProcess:
             assert values_of(snapshots.run_dir) == [(4, "error"), (8, 3.0)]
         assert sum("are measured in between" in line for line in snapshots.lines) == 1
 
+    def test_results_that_cannot_be_written_stop_nothing(self, snapshots):
+        (snapshots.run_dir / "metric-fid5k_full.jsonl").mkdir()
+        with SnapshotMetrics(FakeMeasure(), CPU, "background") as metrics:
+            metrics(snapshots.event(4, 9.0))
+        assert len(snapshots.lines) == 1
+        assert snapshots.lines[0].startswith("  4.0 kimg: measuring failed: ")
+
     def test_a_process_that_is_killed_is_told_apart(self, snapshots):
         process = MeasuringProcess(FakeMeasure(), CPU)
         process.kill()
