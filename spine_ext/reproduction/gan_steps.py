@@ -143,8 +143,11 @@ def real_samples_step(files: DataFiles) -> Step:
         pixels, classes = real_grid(images, seed=0)
         names = names_of_classes(images)
         rows = ROWS_PER_CLASS
-        cells = [np.flatnonzero(classes == one)[: rows * COLUMNS] for one in range(len(names))]
-        shown = [pixels[cell] for of_class in cells for cell in of_class]
+        shown = []
+        for one in range(len(names)):
+            cells = np.flatnonzero(classes == one)[: rows * COLUMNS]
+            blank = [np.zeros_like(pixels[0])] * (rows * COLUMNS - len(cells))  # so that the next class begins a row
+            shown += [*pixels[cells], *blank]
         _save_rows(place.folder / SHEET, shown, names, rows)
         return Outcome({"variant": "real", "seed": None, "figure": SHEET, "class_names": list(names)}, (SHEET,))
 
