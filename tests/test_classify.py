@@ -224,6 +224,7 @@ def test_several_classes_and_test_images_among_the_training_images(folder: Path,
     assert "is for two classes" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_never_stopped(folder: Path, tmp_path: Path, repository_dir: Path) -> None:
     options = "--synthetic fakes.zip --pretrain-synthetic --epochs 2 --batch 4 --weights random"
     arguments = f"--train train.zip --test test.zip {options}"
