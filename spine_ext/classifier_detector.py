@@ -8,6 +8,7 @@ import torch
 from stylegan2ada.images import to_model_range
 
 from .classifier import SpineClassifier
+from .classifier_features import perceptual_features
 
 
 class ClassifierDetector:
@@ -22,6 +23,7 @@ class ClassifierDetector:
 
     def __init__(self, classifier: SpineClassifier) -> None:
         self._classifier = copy.deepcopy(classifier).float().eval().requires_grad_(False)
+        self._perceptual = perceptual_features(self._classifier)
         self.sha256 = hash_of_tensors(self._classifier.state_dict())
         self.class_names = classifier.class_names
 
@@ -33,6 +35,11 @@ class ClassifierDetector:
     def probabilities(self, pixels: torch.Tensor) -> torch.Tensor:
         """The same pixels to the probability of each class, float32 (N,K)."""
         return self._classifier.probabilities(self._images(pixels)).float()
+
+    @torch.no_grad()
+    def perceptual(self, images: torch.Tensor) -> torch.Tensor:
+        """float (N,3,H,W) images in about 0..255 to (N,D), whose squared differences say how different they look."""
+        return self._perceptual(to_model_range(images.to(self._classifier.device)))
 
     def _images(self, pixels: torch.Tensor) -> torch.Tensor:
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:

@@ -147,6 +147,8 @@ class TestImages:
 
     def test_a_classifier_needs_no_other_file(self, run, tmp_path):
         save_classifier(SpineClassifier(NAMES, 32), tmp_path / "c.safetensors")
+        path_lengths = run(*NETWORK, "--metrics=ppl2_wend_64", "--outdir=out", detector="classifier:c.safetensors")
+        assert lines_of(path_lengths)[0]["results"]["ppl2_wend_64"] > 0
         lines = lines_of(run(*IMAGES, "--metrics=fid72_full,is72", detector="classifier:c.safetensors"))
         assert list(lines[0]["detectors"]) == ["spine-classifier"]
         assert 1 <= lines[1]["results"]["is72_mean"] <= 2

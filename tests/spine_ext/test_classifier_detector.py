@@ -5,6 +5,7 @@ import torch
 
 from spine_ext.classifier import NUM_FEATURES, SpineClassifier, load_classifier, save_classifier
 from spine_ext.classifier_detector import ClassifierDetector, hash_of_tensors
+from spine_ext.classifier_features import perceptual_features
 from stylegan2ada.images import to_model_range
 
 
@@ -28,6 +29,14 @@ def test_features_and_probabilities_are_the_classifiers(classifier, pixels):
     torch.testing.assert_close(detector(pixels[:, :1]), expected, msg="grey and RGB are the same to it")
     torch.testing.assert_close(detector.probabilities(pixels), classifier.probabilities_from(expected))
     torch.testing.assert_close(torch.cat([detector(part) for part in pixels.split(2)]), expected)
+
+
+def test_perceptual_features_are_of_float_images_in_the_range_of_bytes(classifier, pixels):
+    detector = ClassifierDetector(classifier)
+    found = detector.perceptual(pixels.float())
+    torch.testing.assert_close(found, perceptual_features(classifier)(to_model_range(pixels)))
+    near = detector.perceptual(pixels.float() + 0.01)
+    assert 0 < (near - found).square().sum(dim=1).max() < (found - found.flip(0)).square().sum(dim=1)[0] / 100
 
 
 def test_is_float32_in_eval_mode_and_apart_from_the_classifier(classifier, pixels):
