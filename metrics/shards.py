@@ -34,11 +34,17 @@ ALONE: Shards = _Alone()
 
 @contextlib.contextmanager
 def failing_together(shards: Shards) -> Iterator[None]:
-    """An error inside, in whatever process, ends it in all: nobody waits for one who is gone. Inside, none gathers."""
+    """An error inside, in whatever process, is raised in all: nobody waits for one who is gone. Inside, none gathers."""
     try:
         yield
-    except Exception:
-        shards.gather(np.array([True]))
+    except Exception as error:
+        _told(str(error) or type(error).__name__, shards)
         raise
-    if np.any(shards.gather(np.array([False]))):
-        raise MetricError("another of the processes that measure failed; it says why")
+    reasons = [reason for reason in _told("", shards) if reason]
+    if reasons:
+        raise MetricError(reasons[0])
+
+
+def _told(reason: str, shards: Shards) -> list[str]:
+    """What every process says."""
+    return [bytes(said).decode() for said in shards.gather(np.frombuffer(reason.encode(), dtype=np.uint8))]
