@@ -34,7 +34,10 @@ ALONE: Shards = _Alone()
 
 @contextlib.contextmanager
 def failing_together(shards: Shards) -> Iterator[None]:
-    """An error inside, in whatever process, is raised in all: nobody waits for one who is gone. Inside, none gathers."""
+    """An error inside, in whatever process, is raised in all: nobody waits for one who is gone.
+
+    Nothing may be gathered inside.
+    """
     try:
         yield
     except Exception as error:
