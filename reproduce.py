@@ -95,7 +95,7 @@ def main(
     else:
         materials = given_materials(train, test, lesion_train, lesion_test)
     bench = Bench(cache, choose_device(device))
-    measuring = Measuring(cache, None if dry_run else _detectors(preset, bench.device))
+    measuring = Measuring(cache, bench.device, None if dry_run else _detectors(preset, bench.device))
     steps = make_steps(preset, materials, bench, measuring)
     reproduction = Reproduction(preset, StepStore(outdir, steps), steps_of(only, steps))
     check_same_reproduction(outdir, reproduction.settings())
@@ -123,15 +123,16 @@ def main(
 class Measuring:
     """What the steps call to compare images: metrics with their detectors, real features kept in `cache_dir`."""
 
-    def __init__(self, cache_dir: Path, detectors: Detectors | None = None) -> None:
-        self._cache, self._detectors = FeatureCache(cache_dir / "features", click.echo), detectors
+    def __init__(self, cache_dir: Path, device: torch.device, detectors: Detectors | None = None) -> None:
+        self._cache = FeatureCache(cache_dir / "features", click.echo)
+        self._device, self._detectors = device, detectors
 
     def __call__(
         self, names: Sequence[str], reals: ImageSource, fakes: ImageSource, detector: Detector | None
     ) -> Measured:
         detectors = self._detectors if detector is None else one_detector(detector)
         try:
-            found = measure(names, reals, fakes, detectors, seed=0, cache=self._cache)
+            found = measure(names, reals, fakes, detectors, seed=0, cache=self._cache, device=self._device)
         except MetricError as error:
             raise UserError(str(error)) from error
         numbers = {name: value for one in found for name, value in one.results.items()}

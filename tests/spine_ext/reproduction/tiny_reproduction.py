@@ -60,7 +60,7 @@ def materials_of(data: Path) -> Materials:
 def tiny_reproduction(data: Path, outdir: Path, parts: tuple[str, ...] = ()) -> Reproduction:
     materials = materials_of(data)
     bench = Bench(outdir / "cache", torch.device("cpu"))
-    steps = make_steps(TINY, materials, bench, Measuring(outdir / "cache"))
+    steps = make_steps(TINY, materials, bench, Measuring(outdir / "cache", bench.device))
     return Reproduction(TINY, StepStore(outdir, steps), steps_of(parts, steps))
 
 
