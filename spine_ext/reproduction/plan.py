@@ -16,13 +16,12 @@ from .gan_steps import (
     MULTI,
     SPINEGAN,
     Bench,
-    Variant,
     fakes_step,
     gan_step,
     real_samples_step,
     samples_step,
 )
-from .materials import Materials, data_step
+from .materials import DataFiles, Materials, data_step
 from .metric_steps import Measure, metrics_step, real_metrics_step
 from .preset import OWN, Preset
 from .steps import Step
@@ -41,22 +40,15 @@ NOT_IN_THE_PAPER = ("pretraining",)  # only where asked for
 
 
 def make_steps(preset: Preset, materials: Materials, bench: Bench, measure: Measure) -> list[Step]:
-    """Every step, each after those it needs. What one learns first, comes first: Table 1 of seed 0 before seed 1."""
+    """Every step, each after those it needs. A part of the work is a whole result with fewer seeds."""
     files = materials.binary
     steps = [data_step(materials), term_classifier_step(preset, files, bench), real_samples_step(files)]
     if preset.detector == OWN:
         steps.append(judge_classifier_step(preset, materials, bench))
     for seed in range(preset.seeds):
-        steps.append(auc_step(preset, files, bench, seed, None, 0, "true"))
-        if seed == 0:
-            steps.append(real_metrics_step(preset, files, bench, measure))
-        for variant in (BASELINE, SPINEGAN):
-            steps += _of_gan(preset, materials, bench, measure, variant, seed)
-        steps += _downstream(preset, materials, bench, seed)
-        steps.append(gan_step(ABLATION, seed, preset, preset.ablation_kimg, files, bench))
-        steps.append(metrics_step(ABLATION, seed, preset, files, bench, measure))
-    if materials.lesions is not None:
-        steps += _multiconditional(preset, materials, bench)
+        steps += _of_seed(preset, files, bench, measure, seed)
+        if seed == 0 and materials.lesions is not None:
+            steps += _multiconditional(preset, materials, bench)
     return steps
 
 
@@ -67,23 +59,27 @@ def steps_of(parts: Sequence[str], steps: list[Step]) -> list[str]:
     return [step.name for step in steps if step.name.startswith(beginnings)]
 
 
-def _of_gan(
-    preset: Preset, materials: Materials, bench: Bench, measure: Measure, variant: Variant, seed: int
-) -> list[Step]:
-    files = materials.binary
-    steps = [
-        gan_step(variant, seed, preset, preset.gan.kimg, files, bench),
-        metrics_step(variant, seed, preset, files, bench, measure),
-        fakes_step(variant, seed, max(preset.counts.values())),
-    ]
-    return steps + ([samples_step(variant)] if seed == 0 else [])
+def _of_seed(preset: Preset, files: DataFiles, bench: Bench, measure: Measure, seed: int) -> list[Step]:
+    steps = [auc_step(preset, files, bench, seed, None, 0, "true")]
+    if seed == 0:
+        steps.append(real_metrics_step(preset, files, bench, measure))
+    for variant in (BASELINE, SPINEGAN):
+        steps.append(gan_step(variant, seed, preset, preset.gan.kimg, files, bench))
+        steps.append(metrics_step(variant, seed, preset, files, bench, measure))
+        steps.append(fakes_step(variant, seed, max(preset.counts.values())))
+        if seed == 0:
+            steps.append(samples_step(variant))
+    steps += _downstream(preset, files, bench, seed)
+    steps.append(gan_step(ABLATION, seed, preset, preset.ablation_kimg, files, bench))
+    steps.append(metrics_step(ABLATION, seed, preset, files, bench, measure))
+    return steps
 
 
-def _downstream(preset: Preset, materials: Materials, bench: Bench, seed: int) -> list[Step]:
+def _downstream(preset: Preset, files: DataFiles, bench: Bench, seed: int) -> list[Step]:
     most = max(preset.counts.values())
     wanted = [("joined", count) for count in preset.counts.values()] + [("only", most), ("pretrain", most)]
-    return [steps_control_step(preset, materials.binary, bench, seed, most)] + [
-        auc_step(preset, materials.binary, bench, seed, variant, count, order)
+    return [steps_control_step(preset, files, bench, seed, most)] + [
+        auc_step(preset, files, bench, seed, variant, count, order)
         for order, count in wanted
         for variant in (BASELINE, SPINEGAN)
     ]
