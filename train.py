@@ -238,8 +238,9 @@ class SnapshotMeasure:
         cache = FeatureCache(self.cache_dir / "features", functools.partial(click.echo, err=True))
         progress = ProgressLine if multiprocessing.parent_process() is None else None  # training has a line of its own
         found = measure(
-            names, DatasetImages(self.dataset), fake, self._detectors, seed=self.seed, cache=cache, progress=progress
-        )
+            names, DatasetImages(self.dataset), fake, self._detectors, seed=self.seed, cache=cache, progress=progress,
+            device=self.device if self.device.type == "cuda" else "cpu",
+        )  # fmt: skip
         return [jsonl_record(one, snapshot=None, num_gpus=1) for one in found]
 
     @functools.cached_property
