@@ -104,58 +104,47 @@ def run_downstream(
     phases, held_out = _phases(training, settings)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        classifier, origin, history, best = _trained(
-            phases, held_out, settings, precision, files, device, log, progress
-        )
-    classifier.eval()
-    chosen_on = None if held_out is None else Predictions.of(held_out, predict(classifier, held_out))
-    predictions = Predictions.of(test, predict(classifier, test))
-    shared = count_shared(test, training.parts)
-    if shared:
-        log(f"{shared} of {len(test)} test images are also training images: the result is too good")
-    results = {
-        **judged(predictions, chosen_on, settings.threshold, settings.seed),
-        "best_epoch": best["epoch"],
-        "validation_auc": best["validation_auc"],
-        "protocol": training.protocol,
-        "real_images": 0 if training.real is None else len(training.real),
-        "synthetic_images": 0 if training.synthetic is None else len(training.synthetic),
-        "validation": _described_validation(training, held_out),
-        "test_images": len(test),
-        "test_images_in_training": shared,
-        "class_names": list(classifier.class_names),
-        "input_size_px": classifier.input_size_px,
-        "weights_origin": origin,
-        "training": dataclasses.asdict(settings) | {"precision": precision},
-        "phases": [{"name": one.name, "images": len(one.fitted), "learning_rate": one.learning_rate} for one in phases],
-        "history": history,
-        "notes": sorted({part.notice for part in (*training.parts, test) if part.notice}),
-        "duration_sec": time.monotonic() - started,
-    }
-    classifier.provenance = _provenance(results)
-    save_classifier(classifier, files.folder / CLASSIFIER)
-    write_predictions(files.folder / PREDICTIONS, predictions)
-    files.finish(results)
+        classifier, state = _begun(phases[0].fitted, settings, files, device, log)
+        with files.alone():
+            history, best = _trained(classifier, state, phases, held_out, settings, precision, files, log, progress)
+            trained = {
+                "best_epoch": best["epoch"],
+                "validation_auc": best["validation_auc"],
+                "weights_origin": state["origin"],
+                "training": dataclasses.asdict(settings) | {"precision": precision},
+                "phases": [
+                    {"name": one.name, "images": len(one.fitted), "learning_rate": one.learning_rate} for one in phases
+                ],
+                "history": history,
+            }
+            results = _tested(classifier.eval(), trained, training, held_out, test, settings, files.folder, log)
+            files.finish(results | {"duration_sec": time.monotonic() - started})
     return DownstreamResult.of(files.folder, files.finished())
 
 
+def _begun(
+    images: LabelledImages, settings: DownstreamSettings, files: DownstreamFolder, device: torch.device, log: Log
+) -> tuple[SpineClassifier, dict]:
+    """A classifier to train, and where its training stands: at the start, or where it was stopped."""
+    state = files.state()
+    if state is not None:
+        return new_classifier(images, "random", device, log)[0], state
+    classifier, origin = new_classifier(images, settings.weights, device, log)
+    return classifier, {"phase": 0, "history": [], "origin": origin, "training": None}
+
+
 def _trained(
+    classifier: SpineClassifier,
+    state: dict,
     phases: list[_Phase],
     held_out: LabelledImages | None,
     settings: DownstreamSettings,
     precision: str,
-    files: "DownstreamFolder",
-    device: torch.device,
+    files: DownstreamFolder,
     log: Log,
     progress: Progress,
-) -> tuple[SpineClassifier, str, list[dict], dict]:
-    """The classifier after all phases, the origin of its weights, every epoch, and the best one of the last phase."""
-    state = files.state()
-    if state is None:
-        classifier, origin = new_classifier(phases[0].fitted, settings.weights, device, log)
-        state = {"phase": 0, "history": [], "origin": origin, "training": None}
-    else:
-        classifier, _ = new_classifier(phases[0].fitted, "random", device, log)
+) -> tuple[list[dict], dict]:
+    """Trains the classifier in all phases; every epoch, and the best one of the last phase."""
     history, origin = state["history"], state["origin"]
     for number, phase in enumerate(phases):
         if number < state["phase"]:
@@ -170,7 +159,42 @@ def _trained(
                 files.save({"phase": number, "history": history, "origin": origin, "training": run.state()})
         run.take_best()
         history = history + [{"phase": phase.name, **dataclasses.asdict(epoch)} for epoch in run.history]
-    return classifier, origin, history, dataclasses.asdict(run.best_epoch)
+    return history, dataclasses.asdict(run.best_epoch)
+
+
+def _tested(
+    classifier: SpineClassifier,
+    trained: dict,
+    training: TrainingSets,
+    held_out: LabelledImages | None,
+    test: LabelledImages,
+    settings: DownstreamSettings,
+    folder: Path,
+    log: Log,
+) -> dict:
+    """All of results.json out of the one test; writes the classifier and what it says of each test image."""
+    chosen_on = None if held_out is None else Predictions.of(held_out, predict(classifier, held_out))
+    predictions = Predictions.of(test, predict(classifier, test))
+    shared = count_shared(test, training.parts)
+    if shared:
+        log(f"{shared} of {len(test)} test images are also training images: the result is too good")
+    results = {
+        **judged(predictions, chosen_on, settings.threshold, settings.seed),
+        **trained,
+        "protocol": training.protocol,
+        "real_images": 0 if training.real is None else len(training.real),
+        "synthetic_images": 0 if training.synthetic is None else len(training.synthetic),
+        "validation": _described_validation(training, held_out),
+        "test_images": len(test),
+        "test_images_in_training": shared,
+        "class_names": list(classifier.class_names),
+        "input_size_px": classifier.input_size_px,
+        "notes": sorted({part.notice for part in (*training.parts, test) if part.notice}),
+    }
+    classifier.provenance = _provenance(results)
+    save_classifier(classifier, folder / CLASSIFIER)
+    write_predictions(folder / PREDICTIONS, predictions)
+    return results
 
 
 def _phases(training: TrainingSets, settings: DownstreamSettings) -> tuple[list[_Phase], LabelledImages | None]:

@@ -1,11 +1,14 @@
 """The folder of one downstream run: its state between two epochs, and its result, each bound to what was asked for."""
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
+from stylegan2ada.run_folder import locked
 from stylegan2ada.tensor_file import DamagedFile, read_tensors, write_tensors
 from stylegan2ada.training_state import pack, unpack
 
@@ -56,6 +59,15 @@ class DownstreamFolder:
             raise UserError(f"{path} is not the state of a run of this version: remove it to start again")
         self._check(header.get(_REQUEST))
         return unpack(header["state"], tensors)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process works in the folder, and what a killed one had begun to write is gone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            for unfinished in self.folder.glob(".*.tmp"):
+                unfinished.unlink(missing_ok=True)
+            yield
 
     def is_due(self) -> bool:
         """Whether to save: the first time, and then so seldom that it takes `SAVING_SHARE` of the time."""

@@ -68,6 +68,7 @@ def test_trains_tests_and_writes_everything(folder: Path, tmp_path: Path) -> Non
     run_dir = tmp_path / "run"
     plots = {"roc.png", "calibration.png", "confusion.png"}
     assert {file.name for file in run_dir.iterdir()} == {
+        ".lock",
         "classifier.safetensors",
         "results.json",
         "predictions.csv",

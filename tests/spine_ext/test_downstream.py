@@ -15,6 +15,7 @@ from spine_ext.downstream import CLASSIFIER, PREDICTIONS, DownstreamSettings, Tr
 from spine_ext.downstream_folder import STATE
 from spine_ext.predictions import read_predictions
 from stylegan2ada.errors import UserError
+from stylegan2ada.run_folder import locked
 from tests.toy_images import ToyImages
 
 REAL = ToyImages([0, 1] * 8, studies=[index // 4 for index in range(16)])
@@ -117,7 +118,7 @@ def test_each_protocol_uses_the_images_that_it_says(
 
 def test_the_result_is_that_of_its_files(tmp_path: Path) -> None:
     result = run_downstream(PROTOCOLS["real"], TEST, QUICK, tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [CLASSIFIER, PREDICTIONS, "results.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", CLASSIFIER, PREDICTIONS, "results.json"]
     predictions = read_predictions(tmp_path / PREDICTIONS)
     positives, negatives = (predictions.probabilities[predictions.classes == label, 1] for label in (1, 0))
     pairs = np.sign(positives[:, None] - negatives[None])
@@ -197,6 +198,17 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("done")
     run_downstream(TrainingSets(REAL), TEST, QUICK, folder)
     return folder
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(UserError, match="another process is training in this folder"):
+        run_downstream(TrainingSets(REAL), TEST, QUICK, tmp_path)
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f".{CLASSIFIER}.0a1b2c3d.tmp").write_bytes(b"half")
+    run_downstream(TrainingSets(REAL), TEST, dataclasses.replace(QUICK, epochs=1), tmp_path)
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_damaged_state_is_one_line(tmp_path: Path) -> None:
