@@ -25,7 +25,7 @@ def invoke(data: Path, tmp_path: Path, *arguments: str) -> Result:
 def test_dry_run_of_the_phantom_says_what_each_step_costs(data, tmp_path):
     result = invoke(data, tmp_path, "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "gan-spinegan-seed2" in result.output
+    assert "gan-spinegan-seed1" in result.output
     minutes = result.output.splitlines()[-1]
     assert "left" in minutes
     assert "unknown" not in minutes

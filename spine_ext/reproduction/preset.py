@@ -67,7 +67,7 @@ PAPER = Preset(
 # The counts have the paper's ratio to the real images, here 1,500; the largest is cut by half.
 PHANTOM = Preset(
     name="phantom",
-    seeds=3,
+    seeds=2,
     gan=RunOptions(kimg=20, tick=0.5, snap=4).over(PHANTOM_SCALE),
     multi_kimg=20,
     ablation_kimg=4,
