@@ -28,7 +28,7 @@ from spine_ext.reproduction.steps import StepStore
 from stylegan2ada.allocator import keep_freed_memory
 from stylegan2ada.cli import Command
 from stylegan2ada.devices import DEVICES, choose_device
-from stylegan2ada.errors import NonFiniteError, UserError
+from stylegan2ada.errors import UserError
 from stylegan2ada.files import check_writable, default_cache_dir
 from stylegan2ada.run_folder import locked
 from stylegan2ada.stop_request import TrainingStopped
@@ -43,7 +43,7 @@ from stylegan2ada.stop_request import TrainingStopped
               "command with the same folder goes on where it stopped.")
 @click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)),
               help="As published (256 px, 4,200 kimg), or scaled to two CPU cores.  [paper with --train, else phantom]")
-@click.option("--seeds", type=click.IntRange(min=1), help="Networks and classifiers of each kind.  [1; phantom 3]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Networks and classifiers of each kind.  [1; phantom 2]")
 @click.option("--detector", metavar="own|auto|inception|classifier:FILE|...", help="Of FID, precision and recall: own, "
               "a classifier of other phantoms; else as calc_metrics.py has it.  [auto; phantom own]")
 @click.option("--weights", metavar="auto|imagenet|random|FILE",
@@ -97,8 +97,10 @@ def main(
     bench = Bench(cache, choose_device(device))
     measuring = Measuring(cache, bench.device, None if dry_run else _detectors(preset, bench.device))
     steps = make_steps(preset, materials, bench, measuring)
+    if "agreement" in only and materials.lesions is None:
+        raise UserError("--only agreement needs the data sets by lesion: give --lesion-train and --lesion-test")
     reproduction = Reproduction(preset, StepStore(outdir, steps), steps_of(only, steps))
-    check_same_reproduction(outdir, reproduction.settings())
+    check_same_reproduction(reproduction)
     if dry_run:
         click.echo("\n".join(cost_lines(reproduction.costs())))
         return
@@ -109,8 +111,6 @@ def main(
     try:
         with locked(outdir):
             written = reproduction.run(click.echo)
-    except NonFiniteError as error:
-        _stop(f"Error: {error}. What was done before is kept; {again}", 1)
     except TrainingStopped as stopped:
         _stop(f"{stopped}; saved, {again}", 128 + stopped.signal_number)
     except OSError as error:  # such as a full disk

@@ -71,6 +71,7 @@ def gan_step(variant: Variant, seed: int, preset: Preset, kimg: float, files: Da
     settings = {"variant": variant.name, "gamma_clinical": variant.gamma, "options": _said(options)}
 
     def work(place: StepPlace) -> Outcome:
+        files.prepare(place.log)  # results may come from another machine, whose phantoms are not here
         request = RunRequest(
             options=dataclasses.replace(options, resume="auto"),  # goes on where a killed attempt stopped
             data=str(files.train), cond=True, gamma_clinical=variant.gamma,

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from .records import BrokenRecord, Record, read_record
 from .step_results import READERS, Agreement, Auc, Data, Gan, MetricSeries, Samples, StepFiles, Timing
-
-STEPS_FOLDER = "steps"
+from .steps import STEPS_FOLDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,10 @@ class Results:
 
     @property
     def is_phantom(self) -> bool:
-        return self.settings.get("preset") == "phantom" or "phantom" in (self.notice or "").lower()
+        """Whether the images are drawn ones; before they are known, whether they are to be."""
+        if self.data is None:
+            return self.settings.get("preset") == "phantom"
+        return "phantom" in (self.notice or "").lower()
 
     @property
     def notice(self) -> str | None:
@@ -68,7 +70,10 @@ def read_results(folder: Path) -> Results:
     for path in sorted((folder / STEPS_FOLDER).glob("*.json")):
         try:
             record = read_record(path)
-            timing = Timing(record.text("step"), record.text("kind"), record.number("seconds"))
+            is_resumed = record.values.get("resumed") is True
+            timing = Timing(record.text("step"), record.text("kind"), record.number("seconds"), is_resumed)
+            if timing.step != path.stem:
+                raise BrokenRecord(f"{path.name} is of the step {timing.step!r}: a copy under another name")
             if reader := READERS.get(timing.kind):
                 by_kind[timing.kind].append(reader(record.record("result"), StepFiles(folder, timing.step)))
         except BrokenRecord as problem:

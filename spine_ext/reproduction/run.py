@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import NonFiniteError, UserError
 from stylegan2ada.files import write_json
 from stylegan2ada.progress import format_duration
 
+from .kept_files import keep_shown_files
 from .preset import Preset
 from .report import write_all
 from .steps import Cost, StepStore, costs
@@ -47,20 +48,43 @@ class Reproduction:
         }  # fmt: skip
 
     def run(self, log: Callable[[str], None]) -> list[Path]:
-        """Does what is left and writes the report; returns its files. Stopped at any moment, it goes on from there."""
-        write_json(self.store.folder / SETTINGS, self.settings())
-        write_json(self.store.folder / ENVIRONMENT, environment())
+        """Does what is left and writes the report; returns its files. Stopped at any moment, it goes on from there.
+
+        A step that fails stops those alone that need it. Raises UserError at the end for what has failed.
+        """
+        folder = self.store.folder
         todo = self.store.missing(self.wanted)
-        log(f"{len(self.wanted)} results are wanted, {len(todo)} steps are left to do: {self.store.folder}")
+        write_json(folder / SETTINGS, self.settings())
+        if todo:  # who makes the report anew on another machine has done none of the work there
+            write_json(folder / ENVIRONMENT, with_earlier(environment(), folder / ENVIRONMENT))
+        log(f"{len(self.wanted)} results are wanted, {len(todo)} steps are left to do: {folder}")
         reported = time.monotonic()
+        failed: dict[str, str] = {}
         for number, name in enumerate(todo, start=1):
+            if lost := [need for need in self.store.steps[name].needs if need in failed]:
+                failed[name] = f"it needs {lost[0]}"
+                continue
             left = _left([cost for cost in self.costs() if not cost.is_done])
             log(f"step {number} of {len(todo)}: {name}   ({left})")
-            record = self.store.run(name, log)
+            try:
+                record = self.store.run(name, log)
+            except (UserError, NonFiniteError) as error:
+                failed[name] = str(error)
+                log(f"  {name} failed, other steps go on: {error}")
+                continue
             log(f"  {name}: {format_duration(record['seconds'])}")
             if time.monotonic() - reported > REPORT_INTERVAL_SEC:
-                write_all(self.store.folder)
+                self._report()
                 reported = time.monotonic()
+        written = self._report()
+        if failed:
+            first, reason = next(iter(failed.items()))
+            more = f", and {len(failed) - 1} more steps with or after it" if len(failed) > 1 else ""
+            raise UserError(f"{first} failed{more}: {reason}. The same command tries again what is left: {folder}")
+        return written
+
+    def _report(self) -> list[Path]:
+        keep_shown_files(self.store.folder)
         return write_all(self.store.folder)
 
 
@@ -84,23 +108,40 @@ def _left(left: Sequence[Cost]) -> str:
     return f"about {format_duration(known)} left" + (f", and {rest}" if unknown else "")
 
 
-def check_same_reproduction(folder: Path, settings: dict) -> None:
-    """Raises UserError where the folder holds another one."""
+def check_same_reproduction(reproduction: Reproduction) -> None:
+    """Raises UserError where the folder holds another one. More seeds than it has are no other one."""
+    folder, settings = reproduction.store.folder, json.loads(json.dumps(reproduction.settings()))
     path = folder / SETTINGS
-    if not path.exists():
-        return
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove it, or give another --outdir") from error
-    wanted = json.loads(json.dumps(settings))
-    differing = [name for name in wanted if not isinstance(earlier, dict) or earlier.get(name) != wanted[name]]
-    if differing:
-        name = differing[0]
-        found = earlier.get(name) if isinstance(earlier, dict) else "something else"
+    if path.exists():
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}): remove it, or give another --outdir") from error
+        earlier = earlier if isinstance(earlier, dict) else {}
+        for name, wanted in settings.items():
+            found = earlier.get(name, "unknown")
+            is_grown = name == "seeds" and isinstance(found, int) and found <= wanted
+            if found != wanted and not is_grown:
+                raise UserError(
+                    f"--outdir {folder} holds a reproduction with {name} {found}, not {wanted}: give another --outdir"
+                )
+    if others := reproduction.store.of_others():
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
-            f"--outdir {folder} holds a reproduction with {name} {found}, not {wanted[name]}: give another --outdir"
+            f"--outdir {folder} holds results of other images or options ({others[0]}{more}), which must not stand in "
+            f"one report with new ones: give the same data sets again, or another --outdir"
         )
+
+
+def with_earlier(now: dict, path: Path) -> dict:
+    """The environment, and under "earlier" the other ones that the file says steps were done in."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        earlier = before.pop("earlier", [])
+        others = [each for each in (before, *earlier) if isinstance(each, dict) and each != now]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return now  # there is none that could be read
+    return now | {"earlier": others} if others else now
 
 
 def environment() -> dict:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .records import BrokenRecord, Record
-
-WORK_FOLDER = "work"
+from .steps import STEPS_FOLDER, WORK_FOLDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,20 +115,31 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
+    """is_resumed: stopped and gone on with; the seconds are those of the last attempt."""
+
     step: str
     kind: str
     seconds: float
+    is_resumed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class StepFiles:
-    """Where the paths in a step's result may lie."""
+    """Where the files that a step's result names may lie: kept beside the result, or where the step has worked."""
 
     folder: Path
     step: str
 
     def find(self, name: str) -> Path | None:
         """The file, None where it is gone. A name that leads out of the folder is broken."""
+        in_work = self.find_work(name)
+        kept = self.kept(name)
+        return kept if kept.is_file() else in_work
+
+    def kept(self, name: str) -> Path:
+        return self.folder / STEPS_FOLDER / self.step / Path(name).name
+
+    def find_work(self, name: str) -> Path | None:
         root = self.folder.resolve()
         for path in (root / name, root / WORK_FOLDER / self.step / name):
             if not path.resolve().is_relative_to(root):

@@ -14,7 +14,7 @@ from stylegan2ada.files import write_json, write_text
 
 STEPS_FOLDER = "steps"
 WORK_FOLDER = "work"
-KEY = "step-key.txt"  # which settings a step's folder belongs to
+KEY = "step-key.txt"  # which settings and attempt a step's folder belongs to
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ class StepStore:
 
     def record(self, name: str) -> dict | None:
         """The finished step as its file has it; None where there is none, or it is broken, or of other settings."""
-        try:
-            record = json.loads(self.path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        is_same = isinstance(record, dict) and record.get("key") == self._keys[name]
-        return record if is_same and {"result", "artifacts"} <= record.keys() else None
+        record = _read(self.path(name))
+        return record if record is not None and record["key"] == self._keys[name] else None
+
+    def of_others(self) -> list[str]:
+        """Steps that have a result here, but of other images or settings."""
+        records = {name: _read(self.path(name)) for name in self.steps}
+        return [name for name, record in records.items() if record is not None and record["key"] != self._keys[name]]
 
     def is_done(self, name: str) -> bool:
         return self.record(name) is not None
@@ -103,6 +104,7 @@ class StepStore:
         """Does the work and writes its result; returns the record."""
         step = self.steps[name]
         folder = self._folder_for(name)
+        is_resumed = any(path.name != KEY for path in folder.iterdir())
         started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
         results = {need: self.record(need)["result"] for need in step.needs}
         folders = {need: self.work_folder(need) for need in step.needs}
@@ -113,6 +115,7 @@ class StepStore:
             "key": self._keys[name],
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 1),
+            "resumed": is_resumed,  # then the seconds are those of the last attempt alone
             "images": step.images,
             "settings": step.settings,
             "needs": list(step.needs),
@@ -122,15 +125,29 @@ class StepStore:
         write_json(self.path(name), record)
         return record
 
-
     def _folder_for(self, name: str) -> Path:
-        """The step's folder, with what a killed attempt left; emptied if that was of other settings."""
+        """The step's folder, with what a killed attempt left; emptied if that was of other settings, or of a finished
+        attempt, to go on from whose end would not bring back the artifacts it has lost."""
         folder = self.work_folder(name)
-        key = folder / KEY
-        if folder.exists() and not (key.exists() and key.read_text(encoding="utf-8") == self._keys[name]):
+        key, attempt = folder / KEY, self._keys[name]
+        if (finished := self.record(name)) is not None:
+            attempt += f" after {finished.get('started')}"
+        is_same = key.is_file() and key.read_text(encoding="utf-8", errors="replace") == attempt
+        if folder.exists() and not is_same:
             shutil.rmtree(folder)
-        write_text(key, self._keys[name])
+        write_text(key, attempt)
         return folder
+
+
+def _read(path: Path) -> dict | None:
+    """A step's record; None where there is none, or a broken one."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    kinds = {"key": str, "seconds": (int, float), "result": dict, "artifacts": list}
+    is_whole = isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in kinds.items())
+    return record if is_whole and all(isinstance(name, str) for name in record["artifacts"]) else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,8 @@ def costs(store: StepStore, wanted: Collection[str], images_per_sec: dict[str, f
     done_images: dict[str, float] = {}
     done_sec: dict[str, float] = {}
     for name, step in store.steps.items():
-        if (record := store.record(name)) is not None and step.images:
+        record = store.record(name)
+        if record is not None and step.images and not record.get("resumed"):
             done_images[step.kind] = done_images.get(step.kind, 0) + step.images
             done_sec[step.kind] = done_sec.get(step.kind, 0) + record["seconds"]
     rates = images_per_sec | {kind: done_images[kind] / sec for kind, sec in done_sec.items() if sec > 0}
@@ -163,4 +181,3 @@ def costs(store: StepStore, wanted: Collection[str], images_per_sec: dict[str, f
         seconds = 0.0 if not step.images else None if rate is None else step.images / rate
         found.append(Cost(name, step.kind, step.images, seconds, name not in todo))
     return found
-

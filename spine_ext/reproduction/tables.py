@@ -178,10 +178,14 @@ def private_table() -> Table:
 
 def timing_table(results: Results) -> Table:
     columns = (Column("Step"), Column("Kind"), Column("Minutes", 1))
-    lines: list[tuple[Cell, ...]] = [(each.step, each.kind, each.seconds / 60) for each in results.timings]
+    lines: list[tuple[Cell, ...]] = [
+        (each.step + (" *" if each.is_resumed else ""), each.kind, each.seconds / 60) for each in results.timings
+    ]
     lines = lines or [(NOT_RUN, NOT_RUN, None)]
     total = sum(each.seconds for each in results.timings) / 60
-    return Table("timings", "Time of each step", columns, (*lines, ("All so far", "", total)))
+    stopped = any(each.is_resumed for each in results.timings)
+    notes = ("* Stopped and gone on with: the time of the last attempt alone.",) if stopped else ()
+    return Table("timings", "Time of each step", columns, (*lines, ("All so far", "", total)), notes)
 
 
 def _auc_line(row: AucRow, true: AucRow) -> tuple[Cell, ...]:

@@ -1,5 +1,6 @@
 """The whole reproduction on toy images: every kind of step, killed and gone on with."""
 
+import dataclasses
 import json
 import os
 import random
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from spine_ext.reproduction.preset import PAPER, PHANTOM
-from spine_ext.reproduction.run import check_same_reproduction
-from stylegan2ada.errors import UserError
+from spine_ext.reproduction.run import Reproduction, check_same_reproduction
+from spine_ext.reproduction.steps import Outcome, Step, StepPlace, StepStore
+from stylegan2ada.errors import NonFiniteError, UserError
+from tests.toy_images import write_toy_zip
 
-from .tiny_reproduction import tiny_reproduction, write_data
+from .tiny_reproduction import TINY, tiny_reproduction, write_data
 
 KILLS = int(os.environ.get("KILLS", "4"))
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -56,11 +59,78 @@ def test_everything_but_what_the_paper_has_not(data: Path, tmp_path: Path) -> No
 
 
 def test_another_preset_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
-    settings = tiny_reproduction(data, tmp_path).settings()
-    (tmp_path / "reproduction.json").write_text(json.dumps(settings))
-    check_same_reproduction(tmp_path, settings)
-    with pytest.raises(UserError, match="with seeds 2, not 3: give another --outdir"):
-        check_same_reproduction(tmp_path, settings | {"seeds": 3})
+    reproduction = tiny_reproduction(data, tmp_path)
+    (tmp_path / "reproduction.json").write_text(json.dumps(reproduction.settings()))
+    check_same_reproduction(reproduction)
+    with pytest.raises(UserError, match=r"with kimg 0\.064, not 1: give another --outdir"):
+        gan = dataclasses.replace(reproduction.preset.gan, kimg=1)
+        check_same_reproduction(with_preset(reproduction, gan=gan))
+
+
+def test_seeds_may_be_added_but_not_taken_away(data: Path, tmp_path: Path) -> None:
+    reproduction = tiny_reproduction(data, tmp_path)
+    (tmp_path / "reproduction.json").write_text(json.dumps(reproduction.settings()))
+    check_same_reproduction(with_preset(reproduction, seeds=3))
+    with pytest.raises(UserError, match="with seeds 2, not 1"):
+        check_same_reproduction(with_preset(reproduction, seeds=1))
+
+
+def test_other_images_in_the_same_folder_are_refused(data: Path, tmp_path: Path) -> None:
+    """Else their results would stand in one report, and what was trained on the first ones be removed."""
+    reproduction = tiny_reproduction(data, tmp_path)
+    reproduction.store.run("data", print)
+    check_same_reproduction(tiny_reproduction(data, tmp_path))
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "train.zip").unlink()
+    write_toy_zip(other / "train.zip", [0, 1] * 16, seed=9)
+    with pytest.raises(UserError, match=r"other images or options \(data\)"):
+        check_same_reproduction(tiny_reproduction(other, tmp_path))
+
+
+def with_preset(reproduction: Reproduction, **values: object) -> Reproduction:
+    return dataclasses.replace(reproduction, preset=dataclasses.replace(reproduction.preset, **values))
+
+
+class Bakery:
+    """`flour`, `bread` of it, and `salad`; what is in `failing` fails."""
+
+    def __init__(self, folder: Path, failing: tuple[str, ...]) -> None:
+        self.failing = failing
+        steps = [self.step("flour"), self.step("bread", ("flour",)), self.step("salad")]
+        self.reproduction = Reproduction(TINY, StepStore(folder, steps), [step.name for step in steps])
+
+    def step(self, name: str, needs: tuple[str, ...] = ()) -> Step:
+        def work(place: StepPlace) -> Outcome:
+            if name in self.failing:
+                raise NonFiniteError(f"the loss of {name} is nan")
+            return Outcome({})
+
+        return Step(name, "kitchen", {}, work, needs)
+
+
+def test_a_step_that_fails_stops_only_what_needs_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"flour failed, and 1 more steps .*: the loss of flour is nan"):
+        Bakery(tmp_path, ("flour",)).reproduction.run(print)
+    assert [path.stem for path in (tmp_path / "steps").glob("*.json")] == ["salad"]
+    assert (tmp_path / "report.html").exists()
+    Bakery(tmp_path, ()).reproduction.run(print)
+    assert len(list((tmp_path / "steps").glob("*.json"))) == 3
+
+
+def test_a_report_made_anew_elsewhere_does_not_claim_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    Bakery(tmp_path, ()).reproduction.run(print)
+    first = {"python": "2.7", "machine": {"cores": 64}}
+    path.write_text(json.dumps(first))
+    Bakery(tmp_path, ()).reproduction.run(print)
+    assert json.loads(path.read_text()) == first, "nothing was left to do"
+    (tmp_path / "steps" / "salad.json").unlink()
+    for _ in range(2):
+        Bakery(tmp_path, ()).reproduction.run(print)
+    now = json.loads(path.read_text())
+    assert now["python"] != "2.7"
+    assert now["earlier"] == [first]
 
 
 @pytest.mark.parametrize("preset", [PAPER, PHANTOM])

@@ -63,7 +63,46 @@ def test_lost_artifacts_are_made_again_only_for_a_step_that_reads_them(tmp_path:
     assert Kitchen(tmp_path).run("bread") == ["flour", "dough", "bread"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": "other"}', '{"result": {}}'])
+def test_lost_artifacts_are_made_again_from_the_start_but_a_killed_attempt_at_it_goes_on(tmp_path: Path) -> None:
+    """What is left of a finished attempt would say that all is done."""
+    found = []
+
+    def work(place: StepPlace) -> Outcome:
+        found.append(sorted(path.name for path in place.folder.glob("*.part")))
+        (place.folder / f"{len(found)}.part").touch()
+        if len(found) == 2:
+            raise KeyboardInterrupt
+        (place.folder / "file").touch()
+        return Outcome({}, ("file",))
+
+    store = StepStore(tmp_path, [Step("cake", "cake", {}, work)])
+    store.run("cake", print)
+    (store.work_folder("cake") / "file").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        store.run("cake", print)
+    assert store.run("cake", print)["resumed"]
+    assert found == [[], [], ["2.part"]]
+
+
+def test_results_of_other_settings_are_known(tmp_path: Path) -> None:
+    Kitchen(tmp_path).run("dough", "salad")
+    assert Kitchen(tmp_path).store.of_others() == []
+    assert Kitchen(tmp_path, sugar=1).store.of_others() == ["dough"]
+
+
+def test_a_step_that_was_gone_on_with_tells_nothing_of_its_speed(tmp_path: Path) -> None:
+    kitchen = Kitchen(tmp_path)
+    kitchen.run("dough")
+    path = kitchen.store.path("dough")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 0.001, "resumed": True}))
+    (found,) = [cost for cost in costs(kitchen.store, ["dough"], {"kind of dough": 10.0}) if cost.name == "dough"]
+    assert found.seconds == 10.0
+
+
+BROKEN = ["", "{", "[]", "[" * 100_000, '{"key": "other"}', '{"result": {}}', '{"result": {}, "artifacts": 3}']
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_result_is_made_again(tmp_path: Path, content: str) -> None:
     kitchen = Kitchen(tmp_path)
     kitchen.run("flour")
