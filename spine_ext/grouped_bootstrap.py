@@ -2,7 +2,8 @@
 
 Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13 (percentile interval); whole clusters are
 drawn as in Rutter, "Bootstrap estimation of diagnostic accuracy with patient-clustered data", Academic Radiology 7
-(2000). Strata are the sets of classes that occur in a study, so that every class is in every resample.
+(2000). Strata are the sets of classes that occur in a study, so that every class is in every resample. A stratum of one
+study would be drawn as it is and make the interval too narrow, so those are drawn together where no class can get lost.
 """
 
 import dataclasses
@@ -58,12 +59,21 @@ def resampled_weights(
     numbers = np.arange(len(classes)) if groups is None else np.unique(groups, return_inverse=True)[1]
     present = np.zeros((numbers.max() + 1, classes.max() + 1), dtype=bool)
     present[numbers, classes] = True
-    strata = np.unique(present, axis=0, return_inverse=True)[1].reshape(-1)
+    strata = _strata(present)
     times = np.zeros((count, len(present)), dtype=np.int64)
     for stratum in range(strata.max() + 1):
         members = np.flatnonzero(strata == stratum)
         times[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
     return times[:, numbers]
+
+
+def _strata(present: np.ndarray) -> np.ndarray:
+    """int (G,): which studies are drawn among each other, by the classes in them, bool (G,K)."""
+    strata = np.unique(present, axis=0, return_inverse=True)[1].reshape(-1)
+    single = (np.bincount(strata) == 1)[strata]
+    kept = present[~single].any(axis=0)  # classes that no resample is without
+    strata[single & ~(present & ~kept).any(axis=1)] = strata.max() + 1
+    return np.unique(strata, return_inverse=True)[1]
 
 
 def weighted_auc(positives: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

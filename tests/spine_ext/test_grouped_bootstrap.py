@@ -34,6 +34,17 @@ def test_studies_are_drawn_whole_and_every_class_stays() -> None:
     np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.35)
 
 
+def test_studies_of_a_rare_mixture_of_classes_are_drawn_too() -> None:
+    """Each mixture below is of one study, which a stratum of its own would put into every resample once."""
+    studies = [[0]] * 4 + [[1]] * 4 + [[2]] * 3 + [[0, 1], [1, 2, 2], [0, 3]]
+    classes, groups = np.concatenate(studies), np.repeat(np.arange(len(studies)), [len(one) for one in studies])
+    weights = resampled_weights(classes, groups, np.random.default_rng(0), 500)
+    drawn = np.stack([weights[:, groups == group][:, 0] for group in range(len(studies))], axis=1)
+    assert (drawn.sum(axis=1) == len(studies)).all()
+    assert drawn[:, :-1].std(axis=0).min() > 0.5
+    assert (drawn[:, -1] == 1).all()  # no other has class 3
+
+
 def _scores(count: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(2)
     classes = np.arange(count) % 2
