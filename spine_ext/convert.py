@@ -2,7 +2,7 @@
 
 No file vanishes: every input, that is every file found and every annotated id without a file, is converted or
 stands in the rejects CSV with its reason. Nothing from a header and no id gets into the dataset; of the studies only
-which images share one, as numbers dealt at random.
+which images share one, as numbers in the order of the images.
 """
 
 import collections

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from stylegan2ada.errors import UserError
 
 NO_FINDING = "No finding"
@@ -47,18 +45,17 @@ class Annotations:
     repeated_rows: int = 0
     studies: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def study_numbers(self, image_ids: Sequence[str], seed: int = 0) -> list[int] | None:
+    def study_numbers(self, image_ids: Sequence[str]) -> list[int] | None:
         """A number from 0 for each image, equal within a study; None where the CSV knows no studies.
 
-        The numbers are dealt at random, so they tell nothing of the ids. An image with an empty study id is a study
-        of its own.
+        Studies are numbered as they come, so the numbers tell nothing but which images share one. An image with an
+        empty study id is a study of its own.
         """
         if not any(self.studies.get(image_id) for image_id in image_ids):
             return None
+        numbers: dict[tuple[str, str], int] = {}
         keys = [(self.studies[one], "") if self.studies[one] else ("", one) for one in image_ids]
-        distinct = sorted(set(keys))
-        numbers = dict(zip(distinct, np.random.RandomState(seed).permutation(len(distinct)).tolist(), strict=True))
-        return [numbers[key] for key in keys]
+        return [numbers.setdefault(key, len(numbers)) for key in keys]
 
     def binary_label(self, image_id: str) -> int:
         """Index into `BINARY_CLASSES`: abnormal unless `No finding`."""
