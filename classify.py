@@ -16,9 +16,9 @@ from spine_ext.downstream import (
 )
 from spine_ext.downstream_request import check_test
 from spine_ext.labelled_images import balanced_subset, classes_of
-from spine_ext.predictions import read_predictions
+from spine_ext.predictions import Predictions, read_predictions
 from spine_ext.run_comparison import compare_runs, read_run
-from spine_ext.seed_summary import summary_of_seeds
+from spine_ext.seed_summary import comparison_of_seeds, summary_of_seeds
 from spine_ext.shared_images import count_shared
 from stylegan2ada.cli import Command
 from stylegan2ada.cli_values import parse_seeds
@@ -115,10 +115,12 @@ def main(
     if seeds is not None:
         summary = summary_of_seeds(results)
         write_json(outdir / RESULTS, summary)
-        interval = "" if summary["low"] is None else f" [{summary['low']:.4f}, {summary['high']:.4f}] over seeds"
-        click.echo(f"Mean test AUC {summary['mean_test_auc']:.4f}{interval}, {len(results)} seeds: {outdir}")
-    for each, other in others.items():
-        _compare(folders[each], other, compare_dir, each)
+        click.echo(f"Mean test AUC {summary['mean_test_auc']:.4f}{_over_seeds(summary)}: {outdir}")
+    differences = {each: _compare(folders[each], other, compare_dir, each) for each, other in others.items()}
+    if seeds is not None and differences:
+        summary = {"compared_with": str(compare_dir), **comparison_of_seeds(differences)}
+        write_json(outdir / COMPARISON_NAME, summary)
+        click.echo(f"Mean of {outdir} minus {compare_dir}: {summary['mean_difference']:+.4f}{_over_seeds(summary)}")
 
 
 def _run(
@@ -131,20 +133,38 @@ def _run(
         result = run_downstream(
             training, test, settings, folder, device, lambda line: click.echo(line, err=True), line
         )
+        write_plots(folder, read_predictions(folder / PREDICTIONS), result.results)
     except NonFiniteError as error:
         raise UserError(f"{error} (--lr {settings.learning_rate})") from error
-    write_plots(folder, read_predictions(folder / PREDICTIONS), result.results)
-    interval = f"[{result.low:.4f}, {result.high:.4f}] ({result.results['interval']})"
+    except OSError as error:  # such as a full disk
+        raise UserError(f"{error}: files that were written before are whole; the same command goes on") from error
+    found = result.results
+    interval = f"[{result.low:.4f}, {result.high:.4f}] ({found['interval']}{_by_study(found, '.4f')})"
     click.echo(f"Test AUC {result.auc:.4f} {interval} on {len(test)} images; written to {folder}")
     return result
 
 
-def _compare(folder: Path, other: object, place: Path, seed: int) -> None:
+def _compare(folder: Path, other: Predictions, place: Path, seed: int) -> float:
+    """The difference of the AUCs; writes and tells all that is known of it."""
     found = compare_runs(read_predictions(folder / PREDICTIONS), other, seed)
     write_json(folder / COMPARISON_NAME, {"compared_with": str(place), **found})
     chance = f", p = {found['p']:.3g}" if "p" in found else ""
-    interval = f"[{found['low']:+.4f}, {found['high']:+.4f}]"
-    click.echo(f"AUC of {folder} minus {place}: {found['difference']:+.4f} {interval} ({found['method']}{chance})")
+    interval = f"[{found['low']:+.4f}, {found['high']:+.4f}] ({found['method']}{chance}{_by_study(found, '+.4f')})"
+    click.echo(f"AUC of {folder} minus {place}: {found['difference']:+.4f} {interval}")
+    return found["difference"]
+
+
+def _by_study(found: dict, form: str) -> str:
+    """The interval that does not take images of one study for independent, beside DeLong's."""
+    interval = found.get("interval_by_study")
+    if interval is None or "DeLong" not in (found.get("interval"), found.get("method")):
+        return ""
+    return f"; by study [{interval['low']:{form}}, {interval['high']:{form}}]"
+
+
+def _over_seeds(summary: dict) -> str:
+    interval = "" if summary["low"] is None else f" [{summary['low']:.4f}, {summary['high']:.4f}] over seeds"
+    return f"{interval}, {len(summary['seeds'])} seeds"
 
 
 def _open_training_sets(

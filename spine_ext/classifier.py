@@ -176,7 +176,10 @@ def input_size_for(resolution_px: int) -> int:
 
 
 def save_classifier(classifier: SpineClassifier, path: str | os.PathLike) -> None:
-    """Writes one safetensors file, atomically; its header says what the classifier is and where it is from."""
+    """Writes one safetensors file, atomically; its header says what the classifier is and where it is from.
+
+    Raises `OSError` where that fails.
+    """
     header = {
         "format": _FORMAT,
         "class_names": list(classifier.class_names),
@@ -185,7 +188,10 @@ def save_classifier(classifier: SpineClassifier, path: str | os.PathLike) -> Non
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {_HEADER_KEY: json.dumps(header, allow_nan=False)})
+        try:
+            safetensors.torch.save_file(tensors, temporary, {_HEADER_KEY: json.dumps(header, allow_nan=False)})
+        except safetensors.SafetensorError as error:  # a full disk is no kind of its own there
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def load_classifier(path: str | os.PathLike, device: str | torch.device = "cpu") -> SpineClassifier:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import sklearn.metrics
 from matplotlib.axes import Axes
@@ -19,13 +20,13 @@ _BLUE, _GREY = "#1f5fa8", "#888888"
 def write_plots(folder: Path, predictions: Predictions, results: dict) -> None:
     """roc.png, calibration.png and confusion.png out of the predictions and results.json of a run."""
     for name, draw in {"roc": _draw_roc, "calibration": _draw_calibration, "confusion": _draw_confusion}.items():
-        # No pyplot: that would need or change the display of whoever calls.
-        figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES), dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.add_subplot(), predictions, results)
-        if results["notes"]:
-            figure.suptitle("; ".join(results["notes"]), fontsize=7, color=_GREY)
-        with atomic_path(folder / f"{name}.png") as temporary:
+        # No pyplot: that would need or change the display of whoever calls. A $ in the name of a class is no formula.
+        with matplotlib.rc_context({"text.parse_math": False}), atomic_path(folder / f"{name}.png") as temporary:
+            figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES), dpi=_DPI, layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure.add_subplot(), predictions, results)
+            if results["notes"]:
+                figure.suptitle("; ".join(results["notes"]), fontsize=7, color=_GREY)
             figure.savefig(temporary, format="png")
 
 
@@ -34,6 +35,8 @@ def _draw_roc(axes: Axes, predictions: Predictions, results: dict) -> None:
     if len(predictions.class_names) == 2:
         fpr, tpr, _ = sklearn.metrics.roc_curve(predictions.classes == 1, predictions.probabilities[:, 1])
         axes.plot(fpr, tpr, color=_BLUE, linewidth=2, label=_auc(results, "test_auc"))
+        if by_study := results["interval_by_study"]:
+            axes.plot([], [], " ", label=f"by study [{by_study['low']:.3f}, {by_study['high']:.3f}]")
         confusion = results["confusion"]
         axes.plot(
             1 - confusion["specificity"], confusion["sensitivity"], "o", color=_BLUE,

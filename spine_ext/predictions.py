@@ -60,6 +60,6 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("a probability is not finite")
         classes = np.array([class_names.index(row[1]) for row in rows])
         groups = np.array([int(row[2]) for row in rows]) if start == 3 else None
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as predictions of classify.py: {error}") from error
     return Predictions(tuple(row[0] for row in rows), class_names, classes, groups, probabilities)

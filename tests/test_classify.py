@@ -13,6 +13,8 @@ import click.testing
 import numpy as np
 import PIL.Image
 import pytest
+import safetensors.torch
+import scipy.stats
 import sklearn.metrics
 
 import classify
@@ -190,9 +192,42 @@ def test_several_seeds_and_a_comparison(folder: Path, tmp_path: Path) -> None:
         expected = compare_aucs(ours.classes, ours.probabilities[:, 1], other.probabilities[:, 1])
         written = json.loads((tmp_path / "b" / f"seed{seed}" / "comparison.json").read_text())
         assert {name: written[name] for name in ("difference", "low", "high", "z", "p")} == dataclasses.asdict(expected)
+    written = json.loads((tmp_path / "b" / "comparison.json").read_text())
+    differences = [one["difference"] for one in written["seeds"]]
+    test = scipy.stats.ttest_1samp(differences, 0).confidence_interval()
+    assert (written["low"], written["high"]) == pytest.approx((max(test.low, -1), min(test.high, 1)))
+    assert f"{tmp_path}/b minus {tmp_path}/a: {np.mean(differences):+.4f} [" in result.stdout.splitlines()[-1]
     assert "holds runs of several seeds" in run(
         folder, f"--train train.zip --test test.zip --outdir {tmp_path}/a"
     ).stderr
+
+
+def test_intervals_by_study_are_told_and_names_are_no_formulas(folder: Path, tmp_path: Path) -> None:
+    names = ["$x_{", "100% $"]
+    for seed, name in enumerate(["train.zip", "test.zip"]):
+        write_toy_zip(tmp_path / name, [0, 1] * 6, names, seed, studies=[index // 3 for index in range(12)])
+    options = "--train train.zip --test test.zip --epochs 1 --batch 4 --weights random"
+    assert run(tmp_path, f"{options} --outdir {tmp_path}/a").exit_code == 0
+    result = run(tmp_path, f"{options} --seed 1 --outdir {tmp_path}/b --compare {tmp_path}/a")
+    assert result.exit_code == 0, result.output
+    by_study = json.loads((tmp_path / "b" / "results.json").read_text())["interval_by_study"]
+    assert f"(DeLong; by study [{by_study['low']:.4f}, {by_study['high']:.4f}])" in result.stdout
+    by_study = json.loads((tmp_path / "b" / "comparison.json").read_text())["interval_by_study"]
+    assert f"; by study [{by_study['low']:+.4f}, {by_study['high']:+.4f}])" in result.stdout
+
+    (tmp_path / "a" / "predictions.csv").write_text("x" * 200_000)  # more than the reader takes
+    refused = run(tmp_path, f"{options} --seed 1 --outdir {tmp_path}/b --compare {tmp_path}/a")
+    assert "cannot be read as predictions" in refused.stderr
+
+
+def test_a_full_disk_is_one_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise safetensors.SafetensorError("No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    result = run(folder, f"--train train.zip --test test.zip --outdir {tmp_path}/run --epochs 1 --weights random")
+    assert result.exit_code == 2
+    assert "No space left on device: files that were written before are whole" in result.stderr.splitlines()[-1]
 
 
 def test_a_comparison_on_other_test_images_is_refused_before_the_training(folder: Path, tmp_path: Path) -> None:
