@@ -9,7 +9,7 @@ from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.generated_images import GeneratedImages
 
-from .labelled_images import LabelledImages, Selection, names_of_classes
+from .labelled_images import LabelledImages, Selection, check_same_form, names_of_classes, same_classes
 
 
 def open_images(
@@ -66,17 +66,14 @@ def halves(dataset: LabelledImages, seed: int) -> tuple[LabelledImages, Labelled
 
 def check_comparable(real: LabelledImages, other: LabelledImages) -> None:
     """UserError unless two sets have images of one size and kind, and the same classes where both have some."""
-    for attribute, unit in (("resolution", "pixels a side"), ("num_channels", "channels")):
-        ours, theirs = getattr(real, attribute), getattr(other, attribute)
-        if ours != theirs:
-            raise UserError(
-                f"{real.name} has images of {ours} {unit}, {other.name} of {theirs}: compare images that were "
-                "converted alike"
-            )
-    if real.labels.shape[1] and other.labels.shape[1] and names_of_classes(real) != names_of_classes(other):
+    check_same_form(real, other)
+    if not (real.labels.shape[1] and other.labels.shape[1]):
+        return
+    ours, theirs = names_of_classes(real), names_of_classes(other)
+    if not same_classes(ours, theirs):
         raise UserError(
-            f"{real.name} has the classes {', '.join(names_of_classes(real))}, {other.name} has "
-            f"{', '.join(names_of_classes(other))}: compare sets of the same classes"
+            f"{real.name} has the classes {', '.join(ours)}, {other.name} has {', '.join(theirs)}: "
+            "compare sets of the same classes"
         )
 
 

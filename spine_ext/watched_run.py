@@ -1,12 +1,12 @@
 """The network snapshots of a run that is going on, as they appear."""
 
-import contextlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stylegan2ada.processes import Processes
+
+from .best_snapshot import read_lines
 
 INTERVAL_SEC = 10.0
 SNAPSHOTS = "network-snapshot-*.safetensors"
@@ -19,7 +19,7 @@ def new_snapshots(run_dir: Path, outdir: Path, metrics: Sequence[str], processes
     """
     given: set[str] = set()
     while True:
-        known = given | set.intersection(*(_measured(outdir / f"metric-{metric}.jsonl") for metric in metrics))
+        known = given | set.intersection(*(_measured(outdir, metric) for metric in metrics))
         names = sorted(path.name for path in run_dir.glob(SNAPSHOTS))
         name = processes.broadcast_text(next((name for name in names if name not in known), None))
         if name is None:
@@ -29,10 +29,6 @@ def new_snapshots(run_dir: Path, outdir: Path, metrics: Sequence[str], processes
             yield run_dir / name
 
 
-def _measured(path: Path) -> set[str]:
-    """Names of the network files that a metric-<name>.jsonl has lines of."""
-    found = set()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, AttributeError):  # a line that was cut off names none
-            found.add(str(json.loads(line).get("snapshot_pkl")))
-    return found
+def _measured(outdir: Path, metric: str) -> set[str]:
+    """Names of the network files that a metric has lines of."""
+    return {str(line.get("snapshot_pkl")) for line in read_lines(outdir, metric)}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spine_ext.compared_images import halves, open_images, shuffled
+from spine_ext.compared_images import check_comparable, halves, open_images, shuffled
 from spine_ext.labelled_images import Selection
 from stylegan2ada.errors import UserError
-from tests.toy_images import write_toy_zip
+from tests.toy_images import ToyImages, write_toy_zip
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,24 @@ class TestHalves:
     def test_one_study_cannot_be_halved(self, path):
         with pytest.raises(UserError, match="set cannot be halved: all of its images are of one study"):
             halves(WithGroups(open_images(path, use_labels=True), [7] * 50), seed=0)
+
+
+class TestComparable:
+    def test_names_and_numbers_of_as_many_classes(self):
+        check_comparable(ToyImages([0, 1]), ToyImages([0, 1], class_names=None))
+
+    @pytest.mark.parametrize(
+        ("other", "message"),
+        [
+            (ToyImages([0, 1], name="b", resolution=64), "toy has images of 32 px, b of 64: convert them alike"),
+            (ToyImages([0, 1], name="b", num_channels=3), "toy has images of 1 channels, b of 3"),
+            (ToyImages([0, 1], ("no", "yes"), "b"), "toy has the classes normal, abnormal, b has no, yes: compare"),
+            (ToyImages([0, 2], None, "b"), "toy has the classes normal, abnormal, b has 0, 1, 2: compare"),
+        ],
+    )
+    def test_what_is_not(self, other, message):
+        with pytest.raises(UserError, match=message):
+            check_comparable(ToyImages([0, 1]), other)
 
 
 def test_shuffled_has_the_same_images_in_an_order_of_the_seed(path):
