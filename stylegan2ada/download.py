@@ -77,7 +77,8 @@ def cached_file(
             error.close()  # it is the answer too
         reason = error.reason if type(error) is urllib.error.URLError else error
         title = url if name is None else f"{name}, {url}"
-        raise FetchError(f"cannot fetch {title} ({reason}): put that file at {path}, or {otherwise}") from error
+        place = f"{path}, for the one there has another SHA-256" if path.is_file() else str(path)
+        raise FetchError(f"cannot fetch {title} ({reason}): put that file at {place}, or {otherwise}") from error
     if sha256 is None:
         write_text(record, digest + "\n")
         notify(f"Kept as {path}, SHA-256 {digest}")

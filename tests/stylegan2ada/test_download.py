@@ -53,7 +53,7 @@ def test_another_file_is_refused_with_both_hashes_and_not_kept(url, path, wrong)
 def test_a_wrong_file_that_is_there_stays_where_it_cannot_be_replaced(url, path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"somebody's own")
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match=r"detector.pt, for the one there has another SHA-256, or give its path"):
         cached_file(url, path, LIMITS, sha256="0" * 64, notify=quiet)
     assert path.read_bytes() == b"somebody's own"
 
