@@ -90,6 +90,8 @@ def _serve(measure: Measure, device: torch.device, connection: Connection) -> No
         except EOFError:
             return
         connection.send(_answer(measure, names, snapshot, device))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # until the next snapshot, the memory is the training's
 
 
 def _answer(measure: Measure, names: Sequence[str], snapshot: Path, device: torch.device) -> tuple[str, object]:
