@@ -54,7 +54,7 @@ def _two_classes(test: Predictions, validation: Predictions | None, threshold: f
             "threshold_from": origin,
             **{name: getattr(confusion, name) for name in rates},
         },
-        "calibration": _calibration(test.classes, scores),
+        "calibration": _calibration(test.classes, scores, test.class_names[1]),
     }
 
 
@@ -74,8 +74,8 @@ def _many_classes(test: Predictions, seed: int) -> dict:
         "interval_by_study": None if test.groups is None else dataclasses.asdict(interval),
         "per_class": aucs,
         "confusion": {"counts": counts.tolist(), "accuracy": float((decided == test.classes).mean())},
-        # Of the class decided for: whether being 80% sure is being right in 80 of 100 images.
-        "calibration": _calibration(decided == test.classes, test.probabilities.max(axis=1)),
+        # Whether being 80% sure is being right in 80 of 100 images.
+        "calibration": _calibration(decided == test.classes, test.probabilities.max(axis=1), "the class decided for"),
     }
 
 
@@ -87,9 +87,10 @@ def _threshold(validation: Predictions | None, threshold: float | None) -> tuple
     return youden_threshold(validation.classes, validation.probabilities[:, 1]), "Youden on the validation images"
 
 
-def _calibration(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+def _calibration(labels: np.ndarray, probabilities: np.ndarray, of: str) -> dict:
     probabilities = probabilities.clip(0, 1)  # a sum of rounded numbers may be above 1 in its last bit
     return {
+        "probability_of": of,
         "expected_calibration_error": expected_calibration_error(labels, probabilities),
         "brier_score": brier_score(labels, probabilities),
         "bins": [dataclasses.asdict(one) for one in reliability_curve(labels, probabilities)],

@@ -66,6 +66,10 @@ def test_several_classes() -> None:
     assert all(one["low"] < one["auc"] < one["high"] for one in found["per_class"])
     assert found["interval"] == "bootstrap over 30 studies"
     decided = test.probabilities.argmax(axis=1)
+    assert found["calibration"]["probability_of"] == "the class decided for"
+    assert found["calibration"]["brier_score"] == pytest.approx(
+        np.mean((test.probabilities.max(axis=1) - (decided == test.classes)) ** 2)
+    )
     assert found["confusion"]["counts"] == sklearn.metrics.confusion_matrix(test.classes, decided).tolist()
     assert found["confusion"]["accuracy"] == pytest.approx((decided == test.classes).mean())
 
