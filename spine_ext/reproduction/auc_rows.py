@@ -107,7 +107,7 @@ def paired(a: AucRow, b: AucRow) -> SeededAuc | None:
 def _rows(results: Results) -> list[AucRow]:
     """True images, the same for longer, then the paper's rows, then whatever else has run."""
     most = max(results.counts.values())
-    title = f"True, as many steps as with {most:,} more"
+    title = f"True, about as many steps as with {most:,} more"
     longer = AucRow(None, title, None, 0, True, "steps", tuple(results.aucs_of(None, 0, True, "steps")))
     rows = []
     for paper in (TRUE, *(row for row in TABLE_1 if row not in (STATE_OF_THE_ART, TRUE))):

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .figure_style import COLOURS, DASHES, GREY, INK, PALE, Drawing, drawing, legend_below, mark_missing
+from .gan_quality import is_mark_for
 from .paper_numbers import (
     FIGURE_1_NOISE_STDS,
     FIGURE_3_SETTINGS,
@@ -81,8 +82,8 @@ def metrics_by_kimg(results: Results) -> Drawing:
     ]  # fmt: skip
     return drawing(
         "figure-2-metrics", "Figure 2: FID, precision and recall during training",
-        "By thousands of real images shown (kimg). Thin: each seed; thick: their mean. Dotted: what real test images "
-        "score against the training images.",
+        "By thousands of real images shown (kimg). Thin: each seed; thick: their mean. Dotted, where they are as "
+        "many: what real test images score against the training images.",
         "Three panels of curves by length of training. At the end: " + ("; ".join(ends) or NOT_RUN) + ".",
         (8.4, 3.1), draw,
     )  # fmt: skip
@@ -170,8 +171,9 @@ def _draw_seeds(axes: Axes, lines: list[Line], variant: str, mark: bool) -> None
 
 
 def _draw_real(axes: Axes, results: Results, name: str) -> None:
+    generated = [run for variant in COMPARED for run in results.metrics_of(variant)]
     for run in results.metrics_of("real"):
-        if (value := getattr(run.series[-1], name)) is not None:
+        if is_mark_for(run, generated) and (value := getattr(run.series[-1], name)) is not None:
             axes.axhline(value, color=GREY, linestyle="dotted", linewidth=1.2, label="Real test images")
 
 

@@ -31,6 +31,12 @@ def at_end(runs: Iterable[MetricSeries]) -> list[ImageMetrics]:
     return [run.series[-1] for run in runs]
 
 
+def is_mark_for(real: MetricSeries, runs: Iterable[MetricSeries]) -> bool:
+    """Whether real images are what a perfect generator would reach: FID, recall and coverage of other numbers of images
+    differ for that alone."""
+    return all(abs(real.num_fake - run.num_fake) <= 0.05 * run.num_fake for run in runs)
+
+
 def at_kimg(runs: Iterable[MetricSeries], kimg: float) -> list[ImageMetrics]:
     """The measurement of each run at this length of training, of those that have one within 2%."""
     found = []

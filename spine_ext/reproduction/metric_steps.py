@@ -23,6 +23,7 @@ JUDGE_NOTE = (
     "table only"
 )
 
+
 class Measured(NamedTuple):
     """Numbers by their official names, and the SHA-256 of each detector by its name."""
 

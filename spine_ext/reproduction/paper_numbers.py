@@ -39,6 +39,7 @@ STYLEGAN2_ADA, SPINEGAN, SPINEGAN_STRONG, MULTICONDITIONAL = (
     "spinegan-gamma0.05",
     "multiconditional",
 )
+PAPER_REAL_IMAGES = 3773
 TITLES = {
     STYLEGAN2_ADA: "StyleGAN2-ADA",
     SPINEGAN: "SpineGAN",

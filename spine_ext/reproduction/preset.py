@@ -7,7 +7,6 @@ from stylegan2ada.options import OFFICIAL_DEFAULTS, RunOptions
 from ..default_run import PHANTOM_SCALE
 from ..presets import PAPER_RUNS
 
-PAPER_REAL_IMAGES = 3773
 PAPER_COUNTS = (500, 1600, 10_000)
 OWN = "own"
 

@@ -1,17 +1,20 @@
 """What the numbers say, in plain sentences made from them: no effect is claimed where an interval holds zero."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from .auc_rows import AucRow, AucRows, paired
-from .gan_quality import at_end, kimg_to_reach, reachable_fid, spread, welch_difference
-from .paper_numbers import SPINEGAN, STYLEGAN2_ADA, TITLES
+from .gan_quality import at_end, at_kimg, kimg_to_reach, reachable_fid, spread, welch_difference
+from .paper_numbers import SPINEGAN, SPINEGAN_STRONG, STYLEGAN2_ADA, TITLES
 from .results import Results
-from .seeded_auc import Estimate, estimate
+from .seeded_auc import CONFIDENCE, Estimate, estimate
+from .step_results import ImageMetrics
 
 GANS = (STYLEGAN2_ADA, SPINEGAN)
+METRICS = (("recall", "Recall", 4), ("precision", "Precision", 3), ("fid", "FID", 2))
 NO_EFFECT = "no effect seen"
 ONE_SEED = "An interval of one seed covers the test images alone: another training may give another answer."
 
@@ -25,7 +28,11 @@ class Answer:
 
 
 def headline(rows: AucRows) -> str:
-    """What synthetic images are worth downstream, in one sentence."""
+    """What synthetic images are worth downstream, in one sentence.
+
+    A gain of the best mixture counts only where it holds for the best of as many (Bonferroni); and it stands beside
+    what real images alone reach in longer training.
+    """
     known = [row for variant in GANS for row in rows.joined(variant) if row.against_true is not None]
     if not known:
         return "What synthetic images are worth downstream is not known yet: these steps have not run."
@@ -34,13 +41,30 @@ def headline(rows: AucRows) -> str:
     rank = f"the best of {len(known)} mixtures" if len(known) > 1 else "the only mixture so far"
     caution = f". {ONE_SEED}" if best.against_true.seeds == 1 else "."
     if best.against_true.low > 0:
-        return f"{images} beside the real ones raise the test AUC by {_interval(best.against_true)}, {rank}{caution}"
+        gain = f"{images} beside the real ones raise the test AUC by {_interval(best.against_true)}, {rank}"
+        allowed = estimate(paired(best, rows.true), 1 - (1 - CONFIDENCE) / len(known))
+        chance = "" if allowed.low > 0 else f", but that may be chance: of {len(known)} mixtures one is the best"
+        return f"{gain}{chance}; {_beside_longer(best, rows)}{caution}"
     worse = sum(row.against_true.high < 0 for row in known)
     said = f"{worse} of {len(known)} lower it" if worse else "none lowers it for certain"
     return (
         f"No mixture of real and synthetic images raises the test AUC for certain, and {said}; {images}, {rank}, "
         f"change it by {_interval(best.against_true)}{caution}"
     )
+
+
+def _beside_longer(row: AucRow, rows: AucRows) -> str:
+    """Whether real images alone come as far, trained for as many steps as the largest mixture."""
+    delta = paired(row, rows.longer)
+    if delta is None:
+        return "whether more steps alone would do as much has not been run"
+    against = estimate(delta)
+    said = (
+        "further than" if against.low > 0
+        else "less far than" if against.high < 0
+        else "no further for certain than"
+    )  # fmt: skip
+    return f"that is {said} real images alone with the steps of the largest mixture: {_interval(against)} against them"
 
 
 def answers(results: Results, rows: AucRows) -> list[Answer]:
@@ -50,6 +74,7 @@ def answers(results: Results, rows: AucRows) -> list[Answer]:
         Answer("Are SpineGAN's images worth more downstream than StyleGAN2-ADA's?", _gans_downstream(rows)),
         Answer("Does the clinical term raise recall, or change FID or precision?", _metrics(results)),
         Answer("Does the clinical term speed up training?", _speed(results)),
+        Answer("Does a stronger clinical term, γ 0.05, do better early in training?", _ablation(results)),
         Answer("Does MultiConditional draw the class it is asked for?", _agreement(results)),
     ]
 
@@ -92,17 +117,21 @@ def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
         neutral = [row for row in known if row not in harmful]
         if neutral:
             found.append(f"{title}: {NO_EFFECT} at {_listed(neutral)}: the interval includes zero.")
-        return found
+        return found + _by_steps(known, title)
     best = max(helpful, key=lambda row: row.against_true.mean)
     most = f", most at {best.synthetic:,}" if len(helpful) > 1 else ""
     found.append(f"{title}: {_listed(helpful)} synthetic images raise the AUC{most}.")
-    for row in known:
-        delta = paired(row, best)
-        if row.synthetic > best.synthetic and delta is not None:
-            change = estimate(delta)
-            word = "less" if change.high < 0 else f"{NO_EFFECT} of the further images"
-            found.append(f"{title}: {row.synthetic:,} instead of {best.synthetic:,}: {_interval(change)}, {word}.")
-    return found
+    return found + _by_steps(known, title)
+
+
+def _by_steps(known: list[AucRow], title: str) -> list[str]:
+    """Each number against the one before it, none of them chosen for its result."""
+    deltas = [(more, fewer, paired(more, fewer)) for fewer, more in itertools.pairwise(known)]
+    return [
+        f"{title}, {more.synthetic:,} instead of {fewer.synthetic:,}: {_verdict(estimate(delta))}."
+        for more, fewer, delta in deltas
+        if delta is not None
+    ]
 
 
 def _only(rows: AucRows) -> tuple[str, ...]:
@@ -139,16 +168,30 @@ def _gans_downstream(rows: AucRows) -> tuple[str, ...]:
 
 def _metrics(results: Results) -> tuple[str, ...]:
     ends = {variant: at_end(results.metrics_of(variant)) for variant in GANS}
-    found = []
-    for name, title, digits in (("recall", "Recall", 4), ("precision", "Precision", 3), ("fid", "FID", 2)):
-        values = {variant: spread(getattr(each, name) for each in ends[variant]) for variant in GANS}
-        if any(over_seeds is None for over_seeds in values.values()):
-            found.append(f"{title}: not run.")
-            continue
-        clinical, baseline = values[SPINEGAN], values[STYLEGAN2_ADA]
-        means = f"{clinical.mean:.{digits}f} with the term, {baseline.mean:.{digits}f} without"
-        found.append(f"{title} at the end: {means}; {_welch(clinical.values, baseline.values, digits)}.")
-    return tuple(found)
+    return tuple(
+        _compared(title, digits, name, ends[SPINEGAN], ends[STYLEGAN2_ADA], "at the end", ("with the term", "without"))
+        for name, title, digits in METRICS
+    )
+
+
+def _ablation(results: Results) -> tuple[str, ...]:
+    kimg = results.ablation_kimg
+    strong, weak = (at_kimg(results.metrics_of(variant), kimg) for variant in (SPINEGAN_STRONG, SPINEGAN))
+    place = f"at {kimg:g} kimg"
+    return tuple(
+        _compared(title, digits, name, strong, weak, place, ("with γ 0.05", "with γ 0.01"))
+        for name, title, digits in METRICS
+    )
+
+
+def _compared(
+    title: str, digits: int, name: str, a: list[ImageMetrics], b: list[ImageMetrics], place: str, words: tuple[str, str]
+) -> str:
+    of_a, of_b = (spread(getattr(each, name) for each in found) for found in (a, b))
+    if of_a is None or of_b is None:
+        return f"{title}: not run."
+    means = f"{of_a.mean:.{digits}f} {words[0]}, {of_b.mean:.{digits}f} {words[1]}"
+    return f"{title} {place}: {means}; {_welch(of_a.values, of_b.values, digits)}."
 
 
 def _speed(results: Results) -> tuple[str, ...]:
@@ -158,11 +201,24 @@ def _speed(results: Results) -> tuple[str, ...]:
         return ("Not run.",)
     kimg = {variant: [kimg_to_reach(run, target) for run in each] for variant, each in runs.items()}
     means = {variant: sum(each) / len(each) for variant, each in kimg.items()}
-    return (
+    reached = (
         f"The FID of {target:.1f}, the lowest that every run reached, is reached after {means[SPINEGAN]:.1f} kimg with "
         f"the term and {means[STYLEGAN2_ADA]:.1f} kimg without; "
-        f"{_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1, ('later', 'sooner'))}.",
+        f"{_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1, ('later', 'sooner'))}."
     )
+    return (reached, *_time(results))
+
+
+def _time(results: Results) -> list[str]:
+    """What a kimg costs, since the term adds a classifier to every step."""
+    costs = {variant: [gan.sec_per_kimg for gan in results.gans_of(variant) if gan.sec_per_kimg] for variant in GANS}
+    if not all(costs.values()):
+        return []
+    means = {variant: float(np.mean(each)) for variant, each in costs.items()}
+    return [
+        f"A kimg took {means[SPINEGAN]:.1f} s with the term and {means[STYLEGAN2_ADA]:.1f} s without; what else the "
+        "machine did then counts as well."
+    ]
 
 
 def _agreement(results: Results) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Record:
 
     def number(self, name: str) -> float:
         value = self._get(name, "a finite number")
-        if not _is_number(value):
+        if not is_number(value):
             raise self._wrong(name, value, "a finite number")
         return float(value)
 
@@ -66,13 +66,13 @@ class Record:
         rows = self._list(name)
         is_square = len(rows) == size and all(isinstance(row, list) and len(row) == size for row in rows)
         if not is_square or not all(
-            _is_number(value) and value >= 0 and value % 1 == 0 for row in rows for value in row
+            is_number(value) and value >= 0 and value % 1 == 0 for row in rows for value in row
         ):
             raise self._wrong(name, rows, f"a table of {size} x {size} counts")
         return tuple(tuple(int(value) for value in row) for row in rows)
 
     def _numbers(self, name: str, values: list) -> tuple[float, ...]:
-        if not all(_is_number(value) for value in values):
+        if not all(is_number(value) for value in values):
             raise self._wrong(name, values, "a list of finite numbers")
         return tuple(float(value) for value in values)
 
@@ -100,7 +100,7 @@ def read_record(path: Path) -> Record:
     return Record(values, path.name)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -35,11 +35,15 @@ CAVEATS = (
     "The resamples of seeds draw GAN and classifier of one seed together; a row of real images has no GAN that "
     "could vary.",
     "An interval that includes zero means that no effect was seen at this size, not that there is none.",
-    "Intervals of differences between GANs are Welch's, over the seeds of training; with three seeds they are wide.",
+    "Intervals of differences between GANs are Welch's, over the seeds of training; of few seeds they are very wide.",
+    "Where FID, precision and recall compare features of a SpineClassifier, it is not the clinical term's, but of the "
+    "same kind and for the same task: it may favour a network trained with the term for that alone.",
     "Settings are those of the preset. The epoch of a classifier is chosen on a validation part of its training "
     "images; the test images are looked at once per run, and never for selection.",
     "Synthetic images bring further steps of training. What these alone do shows in the row of real images that is "
-    "trained for as many; smaller numbers of synthetic images have no such row.",
+    "trained for about as many, in whole epochs; smaller numbers of synthetic images have no such row.",
+    "Training on synthetic images alone chooses its epoch on synthetic images, and takes other numbers of images and "
+    "steps than training on real ones.",
     "GANs are judged at the end of training, not at their best snapshot.",
 )
 
@@ -142,7 +146,7 @@ def _card(title: str, card: DataCard) -> Table:
 def _gan_settings(results: Results) -> str:
     found = []
     for gan in results.gans:
-        speed = "" if gan.images_per_sec is None else f", {gan.images_per_sec:,.0f} images/s"
+        speed = "" if gan.sec_per_kimg is None else f", {1000 / gan.sec_per_kimg:,.1f} images/s"
         summary = f"{gan.variant}, seed {gan.seed}: {gan.kimg:g} kimg, γ {gan.gamma_clinical:g}{speed}"
         found.append(html_page.folded(summary, gan.config))
     return "".join(found) or html_page.paragraph("Not run.")

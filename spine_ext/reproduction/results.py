@@ -6,7 +6,8 @@ A file that is broken is left out and named in one line of `Results.problems`; t
 import dataclasses
 from pathlib import Path
 
-from .records import BrokenRecord, Record, read_record
+from .paper_numbers import ABLATION_KIMG
+from .records import BrokenRecord, Record, is_number, read_record
 from .step_results import READERS, Agreement, Auc, Data, Gan, MetricSeries, Samples, StepFiles, Timing
 from .steps import STEPS_FOLDER
 
@@ -34,6 +35,12 @@ class Results:
         if self.data is None:
             return self.settings.get("preset") == "phantom"
         return "phantom" in (self.notice or "").lower()
+
+    @property
+    def ablation_kimg(self) -> float:
+        """The length of training at which weights of the clinical term are compared."""
+        given = self.settings.get("ablation_kimg")
+        return float(given) if is_number(given) else float(ABLATION_KIMG)
 
     @property
     def notice(self) -> str | None:

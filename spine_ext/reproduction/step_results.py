@@ -1,11 +1,14 @@
 """What each kind of step of reproduce.py leaves, typed, and how it is read from its JSON."""
 
 import dataclasses
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 from .records import BrokenRecord, Record
 from .steps import STEPS_FOLDER, WORK_FOLDER
+
+SEC_PER_KIMG = "Timing/sec_per_kimg"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,15 @@ class Gan:
     gamma_clinical: float
     stats: tuple[dict[str, float], ...]
     config: dict
-    images_per_sec: float | None
+    training_sec: float | None
+
+    @property
+    def sec_per_kimg(self) -> float | None:
+        """Of the middle one of the ticks, which a pause or a busy machine for a while does not move."""
+        ticks = [line[SEC_PER_KIMG] for line in self.stats if SEC_PER_KIMG in line]
+        if ticks:
+            return statistics.median(ticks)
+        return self.training_sec / self.kimg if self.training_sec and self.kimg else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +185,7 @@ def _gan(record: Record, files: StepFiles) -> Gan:
     return Gan(
         record.text("variant"), record.whole("seed"), record.number("kimg"), record.number("gamma_clinical"),
         tuple(line for line in stats if "kimg" in line), record.record("config").values if record.has("config") else {},
-        record.number_or_none("images_per_sec"),
+        record.number_or_none("training_sec"),
     )  # fmt: skip
 
 

@@ -1,16 +1,19 @@
 """The plain reading: what it says where effects are large, absent, harmful or not measured."""
 
+import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from spine_ext.reproduction.auc_rows import auc_rows
+from spine_ext.reproduction.auc_rows import AucRow, AucRows, auc_rows, paired
 from spine_ext.reproduction.reading import NO_EFFECT, answers, headline
 from spine_ext.reproduction.results import read_results
+from spine_ext.reproduction.seeded_auc import SeededAuc, estimate
 from tests.spine_ext.reproduction.made_up_results import MadeUpRun
 
-AUGMENTATION, ONLY, BETWEEN, METRICS, SPEED, CLASSES = range(6)
+AUGMENTATION, ONLY, BETWEEN, METRICS, SPEED, ABLATION, CLASSES = range(7)
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def test_the_number_at_which_it_stops_helping(run: MadeUpRun) -> None:
     first, said = read(run)
     assert first.startswith("640 images of SpineGAN beside the real ones raise the test AUC by +0.")
     assert "SpineGAN: 200, 640 synthetic images raise the AUC, most at 640." in said[AUGMENTATION]
-    assert "SpineGAN: 2,700 instead of 640: −0." in said[AUGMENTATION]
-    assert ", less." in said[AUGMENTATION]
+    assert re.search(r"SpineGAN, 640 instead of 200: \+0[^:]*, higher\.", said[AUGMENTATION])
+    assert re.search(r"SpineGAN, 2,700 instead of 640: −0[^:]*, lower\.", said[AUGMENTATION])
     assert "below real images" in said[ONLY]
 
 
@@ -66,9 +69,32 @@ def test_longer_training_is_told_from_more_images(run: MadeUpRun) -> None:
     downstream(run, {200: 0.2, 2700: 1.0})
     for seed in range(3):
         run.auc("true-steps-2700", None, 0, seed, 2.5, order="steps")
-    _, said = read(run)
+    first, said = read(run)
+    assert "raise the test AUC by +0." in first
+    assert "that is less far than real images alone" in first or "no further for certain than real images" in first
     assert "against real images alone: +0." in said[AUGMENTATION]
     assert re.search(rf"SpineGAN, 2,700 added, against this many steps: .*{NO_EFFECT}", said[AUGMENTATION])
+
+
+def test_the_best_of_many_must_hold_for_the_best_of_many() -> None:
+    """An interval of 95% that only just leaves out zero says little where it is the best of six."""
+    random = np.random.default_rng(0)
+    true = row(None, 0, np.zeros(2000))
+    mixtures = tuple(
+        row(variant, count, random.normal(gain, 0.01, 2000))
+        for variant in ("stylegan2-ada", "spinegan")
+        for count, gain in ((200, 0.0), (640, 0.0), (2700, 0.021 if variant == "spinegan" else 0.0))
+    )
+    mixtures = tuple(dataclasses.replace(mixture, against_true=estimate(paired(mixture, true))) for mixture in mixtures)
+    best = mixtures[-1]
+    assert best.against_true.low > 0
+    assert "may be chance: of 6 mixtures" in headline(AucRows(true, true, mixtures, True, ()))
+    assert "chance" not in headline(AucRows(true, true, (best,), True, ()))
+
+
+def row(variant: str | None, synthetic: int, resampled: np.ndarray) -> AucRow:
+    seeded = SeededAuc((0,), np.array([resampled.mean()]), resampled[None])
+    return AucRow(None, "", variant, synthetic, True, "joined", (), seeded, estimate(seeded))
 
 
 def test_one_seed_is_said_beside_its_claim(run: MadeUpRun) -> None:
@@ -112,6 +138,23 @@ def test_recall_and_speed_without_one(run: MadeUpRun) -> None:
     assert re.search(rf"difference \+0.0000 \[−0.113\d, \+0.113\d\], {NO_EFFECT}", said[METRICS])
     assert "difference +0.000, without an interval" in said[METRICS]  # of precision, which is 0.5 in every run
     assert NO_EFFECT in said[SPEED]
+
+
+def test_the_ablation_is_read_at_its_length_of_training(run: MadeUpRun) -> None:
+    for seed in range(3):
+        run.metrics("spinegan", seed, series([100, 60 + seed, 20], 0.2 + 0.01 * seed))
+        run.metrics("spinegan-gamma0.05", seed, series([100, 90 + seed], 0.1 + 0.01 * seed))
+    _, said = read(run)
+    assert "FID at 4 kimg: 91.00 with γ 0.05, 61.00 with γ 0.01; difference +30.00" in said[ABLATION]
+    assert re.search(r"Recall at 4 kimg: .*, lower\.", said[ABLATION])
+
+
+def test_time_stands_beside_speed(run: MadeUpRun) -> None:
+    for seed in range(2):
+        run.gan("stylegan2-ada", seed, 20.0)
+        run.gan("spinegan", seed, 20.0)
+    _, said = read(run)
+    assert "A kimg took 18.0 s with the term and 18.0 s without" in said[SPEED]
 
 
 def test_one_seed_has_no_interval(run: MadeUpRun) -> None:

@@ -16,6 +16,24 @@ def run(tmp_path: Path) -> MadeUpRun:
     return MadeUpRun(tmp_path / "out")
 
 
+def test_own_images_are_no_phantoms_whatever_the_preset(run: MadeUpRun) -> None:
+    run.settings()
+    assert read_results(run.folder).is_phantom, "until the data are known"
+    run.data()
+    assert read_results(run.folder).is_phantom
+    change(run.folder / "steps" / "data.json", notice=None)
+    assert not read_results(run.folder).is_phantom
+
+
+def test_a_copy_under_another_name_is_no_second_run(run: MadeUpRun) -> None:
+    run.auc("true", None, 0, 0, 1.5)
+    path = run.folder / "steps" / "auc-true-seed0.json"
+    (path.parent / "auc-true-seed0 (1).json").write_text(path.read_text())
+    results = read_results(run.folder)
+    assert len(results.aucs) == 1
+    assert "a copy under another name" in results.problems[0]
+
+
 def test_an_empty_folder_has_no_results(tmp_path: Path) -> None:
     results = read_results(tmp_path / "missing")
     assert (results.problems, results.data, results.aucs, results.settings) == ((), None, (), {})
@@ -137,7 +155,7 @@ class TestAucRows:
         assert rows.synthetic[-1].paper is None
         assert [run.row for run in rows.true.runs] == ["true"] * 3
         assert [run.row for run in rows.longer.runs] == ["true-steps-2700"] * 3
-        assert rows.longer.title == "True, as many steps as with 2,700 more"
+        assert rows.longer.title == "True, about as many steps as with 2,700 more"
         assert len(rows.all) == 11
         assert rows.has_groups
         assert rows.problems == ()

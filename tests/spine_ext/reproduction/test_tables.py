@@ -62,7 +62,7 @@ def test_table_1_has_the_means_of_the_seeds_beside_the_papers(complete: tuple[Ma
     run, tables = complete
     rows = cells(tables["table-1-auc"])
     longer = rows.pop(2)
-    assert (longer["Training images"], longer["AUC, paper"]) == ("True, as many steps as with 2,700 more", "–")
+    assert (longer["Training images"], longer["AUC, paper"]) == ("True, about as many steps as with 2,700 more", "–")
     assert [float(row["AUC, paper"]) for row in rows[:10]] == [row.auc for row in TABLE_1]
     best = rows[6]
     assert list(best.values())[:3] == ["True + SpineGAN", "1600", "640"]
@@ -89,6 +89,40 @@ def test_table_2_has_range_detector_and_real_images(complete: tuple[MadeUpRun, d
     assert "not comparable" in notes
     assert "classifier" in notes
     assert "1,500 generated against 1,470 real images" in notes
+
+
+def test_real_images_of_another_number_are_called_no_mark(tmp_path: Path) -> None:
+    run = MadeUpRun(tmp_path / "out", test_images=20, seeds=1)
+    run.real_metrics()
+    run.metrics("spinegan", 0, [{"kimg": 4.0, "fid": 9.0, "precision": 0.5, "recall": 0.5}])
+    table = tables_of(run.folder)["table-2-image-metrics"]
+    assert table.notes[-1].endswith("1,500 test images against 1,470 training images.")
+    path = run.folder / "steps" / "metrics-spinegan-seed0.json"
+    path.write_text(path.read_text().replace('"num_fake": 1500', '"num_fake": 50000'))
+    assert "no mark to reach" in " ".join(tables_of(run.folder)["table-2-image-metrics"].notes)
+
+
+def test_counts_stand_beside_the_number_of_real_images(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
+    notes = " ".join(complete[1]["table-1-auc"].notes)
+    assert "0.13 in the paper, 0.14 here; 0.42 in the paper, 0.44 here; 2.65 in the paper, 1.84 here" in notes
+
+
+def test_seeds_without_predictions_count_neither_in_the_mean_nor_beside_it(tmp_path: Path) -> None:
+    run = MadeUpRun(tmp_path / "out", test_images=20)
+    for seed in range(3):
+        run.auc("true", None, 0, seed, 1.5)
+    (run.folder / "work" / "auc-true-seed1" / "predictions.csv").unlink()
+    row = cells(tables_of(run.folder)["table-1-auc"])[1]
+    assert row["Seeds"] == "2"
+
+
+def test_a_step_that_was_gone_on_with_is_marked(tmp_path: Path) -> None:
+    run = MadeUpRun(tmp_path / "out", test_images=20)
+    path = run.step("data", "other", {})
+    path.write_text(path.read_text().replace('"seconds"', '"resumed": true, "seconds"'))
+    table = tables_of(run.folder)["timings"]
+    assert cells(table)[0]["Step"] == "data *"
+    assert "last attempt alone" in table.notes[0]
 
 
 def test_the_ablation_compares_at_one_length_of_training(complete: tuple[MadeUpRun, dict[str, Table]]) -> None:
