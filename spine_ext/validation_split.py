@@ -12,14 +12,15 @@ def split(
 ) -> tuple[LabelledImages, LabelledImages | None]:
     """(training part, validation part): about the fraction of each class, at least one image; None for 0.
 
-    No study is in both parts. Without studies every image counts as one of its own, and the fraction is met exactly.
+    No study is in both parts. Without studies every image counts as one of its own, together with its mirror image
+    where there is one, and the fraction is met exactly.
 
     Raises `UserError` where a class has too few images, or studies, for two parts.
     """
     classes = classes_of(dataset)
     if validation_fraction == 0:
         return dataset, None
-    groups = np.arange(len(classes)) if dataset.groups is None else np.unique(dataset.groups, return_inverse=True)[1]
+    groups = _by_name(dataset) if dataset.groups is None else np.unique(dataset.groups, return_inverse=True)[1]
     chosen = _choose_groups(_images_by_group(groups, classes), validation_fraction, np.random.default_rng(seed))
     if isinstance(chosen, int):
         name = names_of_classes(dataset)[chosen]
@@ -27,6 +28,12 @@ def split(
         raise UserError(f"{dataset.name} has {few}, too few for training and validation: add images of this class")
     held_out = chosen[groups]
     return Selection(dataset, np.flatnonzero(~held_out)), Selection(dataset, np.flatnonzero(held_out))
+
+
+def _by_name(dataset: LabelledImages) -> np.ndarray:
+    """int (N,): a number for each file, counted as they come; a mirrored image is of the same file."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in dataset.image_names])
 
 
 def _images_by_group(groups: np.ndarray, classes: np.ndarray) -> np.ndarray:

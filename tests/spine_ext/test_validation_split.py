@@ -1,13 +1,16 @@
 """The split: its fractions, whole studies, and what makes it impossible."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spine_ext.validation_split import split
+from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
-from tests.toy_images import ToyImages
+from tests.toy_images import ToyImages, write_toy_zip
 
 
 def places(part: object) -> set[str]:
@@ -49,6 +52,13 @@ def test_no_study_is_in_both_parts(images: list[tuple[int, int]], fraction: floa
     assert len(training) + len(held_out) == len(dataset)
     for part in (training, held_out):
         assert part.labels.any(axis=0).all()
+
+
+def test_a_mirrored_image_is_in_the_part_of_its_original(tmp_path: Path) -> None:
+    dataset = ImageDataset(write_toy_zip(tmp_path / "toy.zip", [0] * 20 + [1] * 10), use_labels=True, mirror=True)
+    training, held_out = split(dataset, 0.2, seed=0)
+    assert not places(training) & places(held_out)
+    assert (len(training), held_out.labels.sum(axis=0).tolist()) == (48, [8, 4])
 
 
 def test_studies_of_two_images_meet_the_fraction_nearly() -> None:
