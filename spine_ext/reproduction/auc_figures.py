@@ -45,7 +45,8 @@ def forest_plot(rows: AucRows) -> Drawing:
     return drawing(
         "auc-forest", "Test AUC by training images",
         "Rows of Table 1. Filled: here, with 95% interval over seeds and test images; ticks: each seed. Hollow: the "
-        "paper. The vertical line is the AUC of real images alone, here.",
+        "paper, on its own images: compare the order of the rows, not their heights. The vertical "
+        "line is the AUC of real images alone, here.",
         "Forest plot. " + "; ".join(f"{_label(row, row.paper)}: {_in_words(row)}" for row in lines if row is not None),
         (8.2, 0.36 * len(lines) + 1.0), draw,
     )  # fmt: skip

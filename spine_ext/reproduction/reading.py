@@ -229,9 +229,9 @@ def _agreement(results: Results) -> tuple[str, ...]:
     right = sum(row[place] for place, row in enumerate(first.asked_seen))
     real = sum(row[place] / max(sum(row), 1) for place, row in enumerate(first.test_confusion)) / len(first.class_names)
     return (
-        f"{right / max(total, 1):.0%} of {total:,} images are seen as the class asked for; by chance it would be "
-        f"{1 / len(first.class_names):.0%}; on real test images the same classifier is right in {real:.0%}, as the "
-        "mean of the classes.",
+        f"{right / max(total, 1):.1%} of {total:,} images of one network are seen as the class asked for; by chance it "
+        f"would be {1 / len(first.class_names):.1%}; on real test images the same classifier is right in {real:.1%}, "
+        "as the mean of the classes. The table of agreement has each class with its interval.",
     )
 
 

@@ -169,4 +169,4 @@ def test_agreement_stands_beside_chance_and_the_classifier(run: MadeUpRun) -> No
     run.agreement()
     _, said = read(run)
     assert "of 800 images" in said[CLASSES]
-    assert "by chance it would be 12%" in said[CLASSES]
+    assert "by chance it would be 12.5%" in said[CLASSES]
