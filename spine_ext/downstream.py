@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from stylegan2ada.errors import UserError
+
 from .classifier import Provenance, SpineClassifier, save_classifier
 from .classifier_training import Progress, Training, classifier_precision, new_classifier
 from .default_run import NOTICE
@@ -63,10 +65,13 @@ class DownstreamResult:
 
     @classmethod
     def of(cls, folder: Path, results: dict) -> "DownstreamResult":
-        return cls(
-            folder, results["test_auc"], results["low"], results["high"], results["best_epoch"],
-            results["validation_auc"], [one["auc"] for one in results["per_class"]], results,
-        )  # fmt: skip
+        try:
+            return cls(
+                folder, results["test_auc"], results["low"], results["high"], results["best_epoch"],
+                results["validation_auc"], [one["auc"] for one in results["per_class"]], results,
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{folder / RESULTS} is not of this version: remove it, or give another folder") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Protocols of a downstream run: what is trained on, what chooses the epoch, when the test is looked at; going on."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,13 @@ def test_a_folder_of_another_run_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"holds a run with other {named}: give another folder"):
         run_downstream(training, test, settings, done)
+
+
+def test_results_of_another_version_are_one_line(done: Path, tmp_path: Path) -> None:
+    results = json.loads((done / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(results | {"per_class": [0.5]}))
+    with pytest.raises(UserError, match=r"results.json is not of this version: remove it"):
+        run_downstream(TrainingSets(REAL), TEST, QUICK, tmp_path)
 
 
 @pytest.fixture(scope="module")
