@@ -59,6 +59,8 @@ class SnapshotMetrics:
         """Raises NonFiniteError where a network was broken."""
         try:
             if kind is None:
+                if waiting := [snapshot for future, snapshot in self._begun if not future.done()]:
+                    waiting[0].log(f"training is over; still to be measured: {len(waiting)} snapshots")
                 for future, _ in self._begun:
                     future.result()
         finally:
