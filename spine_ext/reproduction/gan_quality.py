@@ -31,6 +31,19 @@ def at_end(runs: Iterable[MetricSeries]) -> list[ImageMetrics]:
     return [run.series[-1] for run in runs]
 
 
+def second_half(runs: Iterable[MetricSeries]) -> list[ImageMetrics]:
+    """The mean of each run over its measurements in the second half of its training; what one lacks, is not known."""
+    found = []
+    for run in runs:
+        last = run.series[-1].kimg or 0.0
+        shown = [each for each in run.series if (each.kimg or 0.0) > last / 2] or [run.series[-1]]
+        names = [field.name for field in dataclasses.fields(ImageMetrics) if field.name != "kimg"]
+        values = {name: [getattr(each, name) for each in shown] for name in names}
+        means = {name: None if None in each else float(np.mean(each)) for name, each in values.items()}
+        found.append(ImageMetrics(kimg=last, **means))
+    return found
+
+
 def is_mark_for(real: MetricSeries, runs: Iterable[MetricSeries]) -> bool:
     """Whether real images are what a perfect generator would reach: FID, recall and coverage of other numbers of images
     differ for that alone."""

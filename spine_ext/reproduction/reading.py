@@ -2,20 +2,15 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
-
-import numpy as np
 
 from .auc_rows import AucRow, AucRows, paired
-from .gan_quality import at_end, at_kimg, kimg_to_reach, reachable_fid, spread, welch_difference
-from .paper_numbers import SPINEGAN, SPINEGAN_STRONG, STYLEGAN2_ADA, TITLES
+from .gan_reading import ablation_read, agreement_read, metrics_read, speed_read
+from .paper_numbers import SPINEGAN, STYLEGAN2_ADA, TITLES
 from .results import Results
-from .seeded_auc import CONFIDENCE, Estimate, estimate
-from .step_results import ImageMetrics
+from .seeded_auc import CONFIDENCE, estimate
+from .wording import NO_EFFECT, interval, verdict
 
 GANS = (STYLEGAN2_ADA, SPINEGAN)
-METRICS = (("recall", "Recall", 4), ("precision", "Precision", 3), ("fid", "FID", 2))
-NO_EFFECT = "no effect seen"
 ONE_SEED = "An interval of one seed covers the test images alone: another training may give another answer."
 
 
@@ -41,7 +36,7 @@ def headline(rows: AucRows) -> str:
     rank = f"the best of {len(known)} mixtures" if len(known) > 1 else "the only mixture so far"
     caution = f". {ONE_SEED}" if best.against_true.seeds == 1 else "."
     if best.against_true.low > 0:
-        gain = f"{images} beside the real ones raise the test AUC by {_interval(best.against_true)}, {rank}"
+        gain = f"{images} beside the real ones raise the test AUC by {interval(best.against_true)}, {rank}"
         allowed = estimate(paired(best, rows.true), 1 - (1 - CONFIDENCE) / len(known))
         chance = "" if allowed.low > 0 else f", but that may be chance: of {len(known)} mixtures one is the best"
         return f"{gain}{chance}; {_beside_longer(best, rows)}{caution}"
@@ -49,7 +44,7 @@ def headline(rows: AucRows) -> str:
     said = f"{worse} of {len(known)} lower it" if worse else "none lowers it for certain"
     return (
         f"No mixture of real and synthetic images raises the test AUC for certain, and {said}; {images}, {rank}, "
-        f"change it by {_interval(best.against_true)}{caution}"
+        f"change it by {interval(best.against_true)}{caution}"
     )
 
 
@@ -64,7 +59,7 @@ def _beside_longer(row: AucRow, rows: AucRows) -> str:
         else "less far than" if against.high < 0
         else "no further for certain than"
     )  # fmt: skip
-    return f"that is {said} real images alone with the steps of the largest mixture: {_interval(against)} against them"
+    return f"that is {said} real images alone with the steps of the largest mixture: {interval(against)} against them"
 
 
 def answers(results: Results, rows: AucRows) -> list[Answer]:
@@ -72,10 +67,10 @@ def answers(results: Results, rows: AucRows) -> list[Answer]:
         Answer("Does adding synthetic images help, and at what number does it stop helping?", _augmentation(rows)),
         Answer("Is training on synthetic images alone near training on real ones?", _only(rows)),
         Answer("Are SpineGAN's images worth more downstream than StyleGAN2-ADA's?", _gans_downstream(rows)),
-        Answer("Does the clinical term raise recall, or change FID or precision?", _metrics(results)),
-        Answer("Does the clinical term speed up training?", _speed(results)),
-        Answer("Does a stronger clinical term, γ 0.05, do better early in training?", _ablation(results)),
-        Answer("Does MultiConditional draw the class it is asked for?", _agreement(results)),
+        Answer("Does the clinical term raise recall, or change FID or precision?", metrics_read(results)),
+        Answer("Does the clinical term speed up training?", speed_read(results)),
+        Answer("Does a stronger clinical term, γ 0.05, do better early in training?", ablation_read(results)),
+        Answer("Does MultiConditional draw the class it is asked for?", agreement_read(results)),
     ]
 
 
@@ -93,12 +88,12 @@ def _longer(rows: AucRows) -> list[str]:
         return ["Real images alone for as many steps as with the most synthetic ones: not run."]
     found = [
         "Real images alone for as many steps as with the most synthetic ones, against real images alone: "
-        f"{_verdict(rows.longer.against_true)}."
+        f"{verdict(rows.longer.against_true)}."
     ]
     for variant in GANS:
         for row in rows.joined(variant)[-1:]:
             if (delta := paired(row, rows.longer)) is not None:
-                said = _verdict(estimate(delta))
+                said = verdict(estimate(delta))
                 found.append(f"{TITLES[variant]}, {row.synthetic:,} added, against this many steps: {said}.")
     return found
 
@@ -107,7 +102,7 @@ def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
     known = [row for row in joined if row.against_true is not None]
     if not known:
         return [f"{title}: not run."]
-    said = "; ".join(f"{row.synthetic:,}: {_interval(row.against_true)}" for row in known)
+    said = "; ".join(f"{row.synthetic:,}: {interval(row.against_true)}" for row in known)
     found = [f"{title}, change of the AUC against real images alone, by number added: {said}."]
     helpful = [row for row in known if row.against_true.low > 0]
     harmful = [row for row in known if row.against_true.high < 0]
@@ -128,7 +123,7 @@ def _by_steps(known: list[AucRow], title: str) -> list[str]:
     """Each number against the one before it, none of them chosen for its result."""
     deltas = [(more, fewer, paired(more, fewer)) for fewer, more in itertools.pairwise(known)]
     return [
-        f"{title}, {more.synthetic:,} instead of {fewer.synthetic:,}: {_verdict(estimate(delta))}."
+        f"{title}, {more.synthetic:,} instead of {fewer.synthetic:,}: {verdict(estimate(delta))}."
         for more, fewer, delta in deltas
         if delta is not None
     ]
@@ -142,15 +137,17 @@ def _only(rows: AucRows) -> tuple[str, ...]:
             found.append(f"{TITLES[variant]}: not run.")
             continue
         delta = row.against_true
-        verdict = (
+        said = (
             "below real images" if delta.high < 0
             else "above real images" if delta.low > 0
             else f"{NO_EFFECT}, which does not prove them equal to real images: {abs(delta.low):.3f} less is possible"
         )  # fmt: skip
         found.append(
-            f"{TITLES[variant]}, {row.synthetic:,} images alone: AUC {row.estimate.mean:.3f}, {_interval(delta)} "
-            f"against real images ({rows.true.mean:.3f}): {verdict}."
+            f"{TITLES[variant]}, {row.synthetic:,} images alone: AUC {row.estimate.mean:.3f}, {interval(delta)} "
+            f"against real images ({rows.true.mean:.3f}): {said}."
         )
+        if (longer := paired(row, rows.longer)) is not None:
+            found.append(f"{TITLES[variant]}, against real images in longer training: {verdict(estimate(longer))}.")
     return tuple(found)
 
 
@@ -162,100 +159,8 @@ def _gans_downstream(rows: AucRows) -> tuple[str, ...]:
         delta = paired(clinical, baseline)
         if delta is not None and clinical.synthetic == baseline.synthetic:
             place = f"{clinical.synthetic:,} added" if clinical.real else f"{clinical.synthetic:,} alone"
-            found.append(f"SpineGAN minus StyleGAN2-ADA, {place}: {_verdict(estimate(delta))}.")
+            found.append(f"SpineGAN minus StyleGAN2-ADA, {place}: {verdict(estimate(delta))}.")
     return tuple(found) or ("Not run.",)
-
-
-def _metrics(results: Results) -> tuple[str, ...]:
-    ends = {variant: at_end(results.metrics_of(variant)) for variant in GANS}
-    return tuple(
-        _compared(title, digits, name, ends[SPINEGAN], ends[STYLEGAN2_ADA], "at the end", ("with the term", "without"))
-        for name, title, digits in METRICS
-    )
-
-
-def _ablation(results: Results) -> tuple[str, ...]:
-    kimg = results.ablation_kimg
-    strong, weak = (at_kimg(results.metrics_of(variant), kimg) for variant in (SPINEGAN_STRONG, SPINEGAN))
-    place = f"at {kimg:g} kimg"
-    return tuple(
-        _compared(title, digits, name, strong, weak, place, ("with γ 0.05", "with γ 0.01"))
-        for name, title, digits in METRICS
-    )
-
-
-def _compared(
-    title: str, digits: int, name: str, a: list[ImageMetrics], b: list[ImageMetrics], place: str, words: tuple[str, str]
-) -> str:
-    of_a, of_b = (spread(getattr(each, name) for each in found) for found in (a, b))
-    if of_a is None or of_b is None:
-        return f"{title}: not run."
-    means = f"{of_a.mean:.{digits}f} {words[0]}, {of_b.mean:.{digits}f} {words[1]}"
-    return f"{title} {place}: {means}; {_welch(of_a.values, of_b.values, digits)}."
-
-
-def _speed(results: Results) -> tuple[str, ...]:
-    runs = {variant: results.metrics_of(variant) for variant in GANS}
-    target = reachable_fid([run for each in runs.values() for run in each]) if all(runs.values()) else None
-    if target is None:
-        return ("Not run.",)
-    kimg = {variant: [kimg_to_reach(run, target) for run in each] for variant, each in runs.items()}
-    means = {variant: sum(each) / len(each) for variant, each in kimg.items()}
-    reached = (
-        f"The FID of {target:.1f}, the lowest that every run reached, is reached after {means[SPINEGAN]:.1f} kimg with "
-        f"the term and {means[STYLEGAN2_ADA]:.1f} kimg without; "
-        f"{_welch(kimg[SPINEGAN], kimg[STYLEGAN2_ADA], 1, ('later', 'sooner'))}."
-    )
-    return (reached, *_time(results))
-
-
-def _time(results: Results) -> list[str]:
-    """What a kimg costs, since the term adds a classifier to every step."""
-    costs = {variant: [gan.sec_per_kimg for gan in results.gans_of(variant) if gan.sec_per_kimg] for variant in GANS}
-    if not all(costs.values()):
-        return []
-    means = {variant: float(np.mean(each)) for variant, each in costs.items()}
-    return [
-        f"A kimg took {means[SPINEGAN]:.1f} s with the term and {means[STYLEGAN2_ADA]:.1f} s without; what else the "
-        "machine did then counts as well."
-    ]
-
-
-def _agreement(results: Results) -> tuple[str, ...]:
-    if not results.agreements:
-        return ("Not run.",)
-    first = results.agreements[0]
-    total = sum(map(sum, first.asked_seen))
-    right = sum(row[place] for place, row in enumerate(first.asked_seen))
-    real = sum(row[place] / max(sum(row), 1) for place, row in enumerate(first.test_confusion)) / len(first.class_names)
-    return (
-        f"{right / max(total, 1):.1%} of {total:,} images of one network are seen as the class asked for; by chance it "
-        f"would be {1 / len(first.class_names):.1%}; on real test images the same classifier is right in {real:.1%}, "
-        "as the mean of the classes. The table of agreement has each class with its interval.",
-    )
-
-
-def _welch(a: Sequence[float], b: Sequence[float], digits: int, words: tuple[str, str] = ("higher", "lower")) -> str:
-    delta = welch_difference(a, b)
-    if delta is None:
-        return (
-            f"difference {_signed(np.mean(a) - np.mean(b), digits)}, without an interval: too few seeds, or seeds alike"
-        )
-    return f"difference {_verdict(delta, digits, words)}"
-
-
-def _verdict(delta: Estimate, digits: int = 3, words: tuple[str, str] = ("higher", "lower")) -> str:
-    said = _interval(delta, digits)
-    return f"{said}, {NO_EFFECT}" if delta.includes_zero else f"{said}, {words[delta.mean < 0]}"
-
-
-def _interval(delta: Estimate, digits: int = 3) -> str:
-    limits = f"{_signed(delta.low, digits)}, {_signed(delta.high, digits)}"
-    return f"{_signed(round(delta.mean, digits) + 0.0, digits)} [{limits}]"
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _listed(rows: list[AucRow]) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from spine_ext.reproduction.auc_rows import AucRow, AucRows, auc_rows, paired
-from spine_ext.reproduction.reading import NO_EFFECT, answers, headline
+from spine_ext.reproduction.reading import answers, headline
 from spine_ext.reproduction.results import read_results
 from spine_ext.reproduction.seeded_auc import SeededAuc, estimate
+from spine_ext.reproduction.wording import NO_EFFECT
 from tests.spine_ext.reproduction.made_up_results import MadeUpRun
 
 AUGMENTATION, ONLY, BETWEEN, METRICS, SPEED, ABLATION, CLASSES = range(7)
@@ -147,6 +148,23 @@ def test_the_ablation_is_read_at_its_length_of_training(run: MadeUpRun) -> None:
     _, said = read(run)
     assert "FID at 4 kimg: 91.00 with γ 0.05, 61.00 with γ 0.01; difference +30.00" in said[ABLATION]
     assert re.search(r"Recall at 4 kimg: .*, lower\.", said[ABLATION])
+
+
+def test_a_noisy_fid_is_told_and_averaged(run: MadeUpRun) -> None:
+    for seed in range(2):
+        run.metrics("stylegan2-ada", seed, series([100, 40, 90, 50 + seed, 80, 60], 0.1))
+        run.metrics("spinegan", seed, series([100, 30, 80, 40 + seed, 70, 50], 0.1))
+    _, said = read(run)
+    assert "FID rises in 8 of 20 steps" in said[SPEED]
+    assert "FID as the mean of the snapshots of the second half: 53.50 with the term, 63.50 without" in said[METRICS]
+
+
+def test_synthetic_alone_stands_beside_longer_training_too(run: MadeUpRun) -> None:
+    downstream(run, {}, only=0.0)
+    for seed in range(3):
+        run.auc("true-steps-2700", None, 0, seed, 3.0, order="steps")
+    _, said = read(run)
+    assert re.search(r"SpineGAN, against real images in longer training: −0[^:]*, lower\.", said[ONLY])
 
 
 def test_time_stands_beside_speed(run: MadeUpRun) -> None:
