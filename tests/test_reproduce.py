@@ -57,6 +57,7 @@ def test_only_a_part(data, tmp_path):
         (("--train", "train.zip", "--test", "train.zip"), ["training images"]),
         (("--train", "nothing.zip", "--test", "test.zip"), ["nothing.zip"]),
         (("--only", "table3"), ["table3"]),
+        (("--train", "train.zip", "--test", "test.zip", "--only", "agreement"), ["--lesion-train"]),
     ],
 )
 def test_mistakes_are_one_line(data, tmp_path, arguments, parts):

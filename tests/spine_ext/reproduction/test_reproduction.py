@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from spine_ext.reproduction.gan_steps import BASELINE, Bench, gan_step
+from spine_ext.reproduction.materials import DataFiles
 from spine_ext.reproduction.preset import PAPER, PHANTOM
 from spine_ext.reproduction.run import Reproduction, check_same_reproduction
 from spine_ext.reproduction.steps import Outcome, Step, StepPlace, StepStore
@@ -86,6 +89,22 @@ def test_other_images_in_the_same_folder_are_refused(data: Path, tmp_path: Path)
     write_toy_zip(other / "train.zip", [0, 1] * 16, seed=9)
     with pytest.raises(UserError, match=r"other images or options \(data\)"):
         check_same_reproduction(tiny_reproduction(other, tmp_path))
+
+
+def test_a_network_draws_its_phantoms_where_only_results_came_along(data: Path, tmp_path: Path) -> None:
+    """Results of another machine say that the images are there; its cache did not come with them."""
+
+    class Drawn(Exception):
+        pass
+
+    class Phantoms(DataFiles):
+        def prepare(self, log: object) -> None:
+            raise Drawn
+
+    phantoms = Phantoms(tmp_path / "train.zip", tmp_path / "test.zip")
+    step = gan_step(BASELINE, 0, TINY, 1.0, phantoms, Bench(tmp_path, torch.device("cpu")))
+    with pytest.raises(Drawn):
+        step.work(StepPlace(tmp_path, {}, {}, print))
 
 
 def with_preset(reproduction: Reproduction, **values: object) -> Reproduction:

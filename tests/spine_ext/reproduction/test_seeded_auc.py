@@ -6,7 +6,6 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spine_ext.delong import auc_with_interval, compare_aucs
 from spine_ext.reproduction.seeded_auc import (
     difference,
     estimate,
@@ -14,6 +13,7 @@ from spine_ext.reproduction.seeded_auc import (
     seeded_auc,
     weighted_aucs,
 )
+from spine_ext.statistics.delong import auc_with_interval, compare_aucs
 from stylegan2ada.errors import UserError
 
 
