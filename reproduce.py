@@ -17,7 +17,7 @@ from metrics.features import Detector
 from metrics.measure import measure
 from metrics.names import parse_names
 from metrics.sources import ImageSource
-from spine_ext.detector_files import fetch_detector, open_classifier
+from spine_ext.measuring.detector_files import fetch_detector, open_classifier
 from spine_ext.reproduction.gan_steps import Bench
 from spine_ext.reproduction.materials import given_materials, phantom_materials
 from spine_ext.reproduction.metric_steps import Measured, metric_names
@@ -94,11 +94,11 @@ def main(
         materials = phantom_materials(cache)
     else:
         materials = given_materials(train, test, lesion_train, lesion_test)
+    if "agreement" in only and materials.lesions is None:
+        raise UserError("--only agreement needs the data sets by lesion: give --lesion-train and --lesion-test")
     bench = Bench(cache, choose_device(device))
     measuring = Measuring(cache, bench.device, None if dry_run else _detectors(preset, bench.device))
     steps = make_steps(preset, materials, bench, measuring)
-    if "agreement" in only and materials.lesions is None:
-        raise UserError("--only agreement needs the data sets by lesion: give --lesion-train and --lesion-test")
     reproduction = Reproduction(preset, StepStore(outdir, steps), steps_of(only, steps))
     check_same_reproduction(reproduction)
     if dry_run:
