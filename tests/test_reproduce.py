@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import reproduce
+from stylegan2ada.run_folder import locked
 from tests.spine_ext.reproduction.tiny_reproduction import write_data
 from tests.tiny_networks import assert_one_line
 
@@ -63,3 +64,28 @@ def test_only_a_part(data, tmp_path):
 def test_mistakes_are_one_line(data, tmp_path, arguments, parts):
     assert_one_line(invoke(data, tmp_path, *arguments), *parts)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("stop", "status", "said"),
+    [
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (KeyboardInterrupt(), 130, "Stopped"),
+    ],
+    ids=["full disk", "interrupt"],
+)
+def test_what_stops_it_says_that_the_same_command_goes_on(data, tmp_path, monkeypatch, stop, status, said):
+    def run(self: reproduce.Reproduction, log: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(reproduce.Reproduction, "run", run)
+    result = invoke(data, tmp_path)
+    assert result.exit_code == status
+    assert said in result.stderr
+    assert "the same command goes on where it stopped" in result.stderr
+
+
+def test_two_processes_do_not_work_in_one_folder(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"):
+        assert_one_line(invoke(data, tmp_path), "another process")
