@@ -27,13 +27,13 @@ CAVEATS = (
     "The AUC of a classifier trained on synthetic images is the measure of their worth. FID, precision and recall "
     "depend on the features they compare and can rank radiographs wrongly: in the paper the better GAN has the "
     "worse FID.",
-    "Intervals of AUCs: a hierarchical bootstrap draws seeds and test images (whole studies where they are known). "
-    "With a few seeds it is approximate. DeLong's intervals of single runs, in the step results, cover the test "
-    "images alone and take images as independent.",
+    "Intervals of AUCs add the variance of test images (by bootstrap, of whole studies where they are known) to that "
+    "of seeds. With two or three seeds they are approximate, and wide where seeds differ. DeLong's intervals of single "
+    "runs, in the step results, cover the test images alone and take images as independent.",
     "Comparisons are not corrected for their number: of twenty intervals of 95%, one misses its value by chance, "
     "and the best of several rows looks better than it is.",
-    "The resamples of seeds draw GAN and classifier of one seed together; a row of real images has no GAN that "
-    "could vary.",
+    "GAN and classifier of one seed go together, so the spread of seeds is that of both; a row of real images has no "
+    "GAN that could vary.",
     "An interval that includes zero means that no effect was seen at this size, not that there is none.",
     "Intervals of differences between GANs are Welch's, over the seeds of training; of few seeds they are very wide.",
     "Where FID, precision and recall compare features of a SpineClassifier, it is not the clinical term's, but of the "

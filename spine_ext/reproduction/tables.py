@@ -52,7 +52,7 @@ def auc_table(results: Results, rows: AucRows) -> Table:
              state.auc - rows.true.paper.auc, NOT_PUBLISHED)  # fmt: skip
     lines = [first, *(_auc_line(row, rows.true) for row in rows.all)]
     notes = [
-        "Half of each synthetic set is abnormal. Intervals: hierarchical bootstrap over seeds and test "
+        "Half of each synthetic set is abnormal. Intervals: variance between seeds and of a bootstrap of test "
         + ("studies." if rows.has_groups else "images, which count as independent.")
         + " Differences are paired: the same test resamples and the seeds both rows have.",
     ]

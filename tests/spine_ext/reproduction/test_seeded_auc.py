@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spine_ext.reproduction.seeded_auc import (
+    SeededAuc,
     difference,
     estimate,
     resampled_test_set,
@@ -119,17 +121,31 @@ class TestEstimate:
         assert found.sd == pytest.approx(np.std(aucs, ddof=1), abs=1e-12)
         assert found.low < found.mean < found.high
 
-    def test_is_the_bootstrap_written_out(self) -> None:
-        """Seeds and images drawn one resample at a time; the part of the seeds widened as Rao and Wu."""
+    def test_is_both_variances_written_out(self) -> None:
+        """Images drawn one resample at a time; t of as many degrees of freedom as Satterthwaite gives."""
         labels, scores = example(1, count=80)
         in_order = [each[labels == 1][:, None] > each[labels == 0] for each in scores.values()]
         random, means = np.random.default_rng(5), []
         for _ in range(1500):
             drawn = np.ix_(random.integers(40, size=40), random.integers(40, size=40))
-            aucs = np.array([pairs[drawn].mean() for pairs in in_order])
-            means.append(aucs.mean() + 1.5**0.5 * (aucs[random.integers(3, size=3)].mean() - aucs.mean()))
+            means.append(np.mean([pairs[drawn].mean() for pairs in in_order]))
+        aucs = [pairs.mean() for pairs in in_order]
+        of_tests, of_seeds = np.var(means, ddof=1), np.var(aucs, ddof=1) / 3
+        freedom = (of_tests + of_seeds) ** 2 / (of_seeds**2 / 2)
+        reach = scipy.stats.t.ppf(0.975, freedom) * (of_tests + of_seeds) ** 0.5
         found = estimate(seeded_auc(resampled_test_set(labels), scores))
-        assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.012)
+        assert (found.low, found.high) == pytest.approx((np.mean(aucs) - reach, np.mean(aucs) + reach), abs=0.006)
+
+    @pytest.mark.parametrize(("seeds", "spread", "least"), [(2, 0.5, 0.93), (2, 3.0, 0.85), (3, 3.0, 0.9)])
+    def test_few_seeds_that_spread_are_not_trusted(self, seeds: int, spread: float, least: float) -> None:
+        """Differences whose truth is 0; `spread`: standard deviation between seeds in that between test sets."""
+        random, hits, sd = np.random.default_rng(0), 0, 0.01
+        for _ in range(1000):
+            of_seeds, of_test = random.normal(0, spread * sd, seeds), random.normal(0, sd)
+            aucs = of_seeds + of_test
+            resampled = aucs[:, None] + random.normal(0, sd, 200)
+            hits += estimate(SeededAuc(tuple(range(seeds)), aucs, resampled)).includes_zero
+        assert least <= hits / 1000 <= 0.98
 
     def test_seeds_that_spread_widen_the_interval(self) -> None:
         labels, scores = example(2)
@@ -169,7 +185,7 @@ class TestEstimate:
         truth, hits = 0.8019, 0  # d' = 1.2
         for seed in range(150):
             labels, scores = example(seed, count=100, d_prime=1.2 * 2**0.5)
-            found = estimate(seeded_auc(resampled_test_set(labels, resamples=300, seed=seed), scores), seed=seed)
+            found = estimate(seeded_auc(resampled_test_set(labels, resamples=300, seed=seed), scores))
             hits += found.low <= truth <= found.high
         assert 0.9 <= hits / 150 <= 1
 
