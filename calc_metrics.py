@@ -17,10 +17,10 @@ from metrics.measure import Measurement, check_counts, measure
 from metrics.names import ComparedRequest, Request, parse_metrics
 from metrics.records import jsonl_record, result_table
 from metrics.sources import ImageSource
-from spine_ext.compared_images import check_comparable, fakes_of, halves, open_images, shuffled
-from spine_ext.detector_files import fetch_detector, open_classifier
 from spine_ext.labelled_images import LabelledImages
-from spine_ext.watched_run import new_snapshots
+from spine_ext.measuring.compared_images import check_comparable, fakes_of, halves, open_images, shuffled
+from spine_ext.measuring.detector_files import fetch_detector, open_classifier
+from spine_ext.measuring.watched_run import new_snapshots
 from stylegan2ada.checkpoint import load
 from stylegan2ada.cli import Command
 from stylegan2ada.cli_values import check_psi

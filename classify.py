@@ -4,8 +4,11 @@ from pathlib import Path
 
 import click
 
-from spine_ext.classifier_plots import write_plots
-from spine_ext.downstream import (
+from spine_ext.downstream.comparison import compare_runs, read_run
+from spine_ext.downstream.plots import write_plots
+from spine_ext.downstream.predictions import Predictions, read_predictions
+from spine_ext.downstream.request import check_test
+from spine_ext.downstream.run import (
     CLASSIFIER,
     PREDICTIONS,
     RESULTS,
@@ -14,12 +17,9 @@ from spine_ext.downstream import (
     TrainingSets,
     run_downstream,
 )
-from spine_ext.downstream_request import check_test
+from spine_ext.downstream.seed_summary import comparison_of_seeds, summary_of_seeds
+from spine_ext.downstream.shared_images import count_shared
 from spine_ext.labelled_images import balanced_subset, classes_of
-from spine_ext.predictions import Predictions, read_predictions
-from spine_ext.run_comparison import compare_runs, read_run
-from spine_ext.seed_summary import comparison_of_seeds, summary_of_seeds
-from spine_ext.shared_images import count_shared
 from stylegan2ada.cli import Command
 from stylegan2ada.cli_values import parse_seeds
 from stylegan2ada.dataset import ImageDataset

@@ -20,11 +20,11 @@ from metrics.measure import measure
 from metrics.names import parse_metrics
 from metrics.records import jsonl_record
 from spine_ext.continuation import choose_plan
-from spine_ext.detector_files import fetch_detector, open_classifier
+from spine_ext.measuring.detector_files import fetch_detector, open_classifier
+from spine_ext.measuring.snapshot_metrics import PLACES
 from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
 from spine_ext.run_plan import RunPlan
 from spine_ext.run_request import RunRequest, Workplace
-from spine_ext.snapshot_metrics import PLACES
 from spine_ext.training_run import MakeMeasure, execute_run
 from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command

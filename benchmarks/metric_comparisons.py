@@ -14,11 +14,11 @@ from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance
 from metrics.perceptual_path_length import mean_path_length
 from metrics.precision_recall import precision_recall
-from spine_ext.calibration import brier_score, expected_calibration_error, reliability_curve
-from spine_ext.confusion import confusion_at, youden_threshold
-from spine_ext.delong import auc_with_interval, compare_aucs
 from spine_ext.evaluation import area_under_roc
-from spine_ext.grouped_bootstrap import resampled_weights, weighted_auc
+from spine_ext.statistics.calibration import brier_score, expected_calibration_error, reliability_curve
+from spine_ext.statistics.confusion import confusion_at, youden_threshold
+from spine_ext.statistics.delong import auc_with_interval, compare_aucs
+from spine_ext.statistics.grouped_bootstrap import resampled_weights, weighted_auc
 
 from . import fidelity, metric_cases, metric_references
 from .metric_cases import Classes, Features, Paths, Predictions

@@ -25,11 +25,11 @@ from .clinical import ClinicalTerm
 from .default_run import NOTICE, PHANTOM_CLASSIFIER_EPOCHS, phantom_paths, prepare_phantom
 from .evaluation import auc_on
 from .labelled_images import check_test_classes, classes_of, names_of_classes, proportional_subset
-from .measuring_process import Measure
+from .measuring.process import Measure
+from .measuring.snapshot_evaluation import Frechet, SnapshotEvaluation
+from .measuring.snapshot_metrics import SnapshotMetrics, unfailing
 from .run_plan import RunPlan, data_config, open_training_set
 from .run_request import write_request
-from .snapshot_evaluation import Frechet, SnapshotEvaluation
-from .snapshot_metrics import SnapshotMetrics, unfailing
 
 CLASSIFIER = "classifier.safetensors"  # the run's own copy
 TERM_EPOCHS = 19  # of the paper's classifier for the loss term

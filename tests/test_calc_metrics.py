@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from calc_metrics import main
-from spine_ext import watched_run
 from spine_ext.classifier import SpineClassifier, save_classifier
+from spine_ext.measuring import watched_run
 from tests.metrics.toy_sources import ToyInception, ToyVgg16, save_script
 from tests.tiny_networks import assert_one_line, save_network
 from tests.toy_images import write_toy_zip

@@ -20,9 +20,9 @@ import sklearn.metrics
 import classify
 from spine_ext.classifier import load_classifier
 from spine_ext.default_run import NOTICE
-from spine_ext.delong import compare_aucs
+from spine_ext.downstream.predictions import read_predictions
 from spine_ext.evaluation import area_under_roc, predict
-from spine_ext.predictions import read_predictions
+from spine_ext.statistics.delong import compare_aucs
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
 from tests.toy_images import write_toy_zip

@@ -12,7 +12,7 @@ from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.progress import ProgressLine
 
 from ..classifier import load_classifier
-from ..downstream import CLASSIFIER, PREDICTIONS, DownstreamSettings, TrainingSets, run_downstream
+from ..downstream.run import CLASSIFIER, PREDICTIONS, DownstreamSettings, TrainingSets, run_downstream
 from ..evaluation import predict
 from ..labelled_images import balanced_subset, classes_of, names_of_classes
 from .gan_steps import IMAGES, MULTI, TERM_CLASSIFIER, Bench, Variant, fakes_name

@@ -19,7 +19,7 @@ from stylegan2ada.sheets import save_sheet
 from stylegan2ada.stats import read_statistics
 
 from ..continuation import choose_plan
-from ..downstream import CLASSIFIER as CLASSIFIER_FILE
+from ..downstream.run import CLASSIFIER as CLASSIFIER_FILE
 from ..labelled_images import names_of_classes
 from ..run_request import RunRequest, Workplace
 from ..training_run import execute_run

@@ -9,8 +9,8 @@ from stylegan2ada.dataset_chunks import DatasetImages
 from stylegan2ada.generated_images import GeneratedImages
 
 from ..classifier import load_classifier
-from ..classifier_detector import ClassifierDetector
-from ..downstream import CLASSIFIER
+from ..downstream.run import CLASSIFIER
+from ..measuring.classifier_detector import ClassifierDetector
 from .classifier_steps import JUDGE_CLASSIFIER
 from .gan_steps import ABLATION, Bench, Variant, gan_name
 from .materials import DataFiles

@@ -9,7 +9,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spine_ext.calibration import brier_score, expected_calibration_error, reliability_curve
+from spine_ext.statistics.calibration import brier_score, expected_calibration_error, reliability_curve
 from stylegan2ada.errors import UserError
 
 PREDICTIONS = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=40)

@@ -8,10 +8,10 @@ import sklearn.metrics
 
 from stylegan2ada.errors import UserError
 
-from .calibration import brier_score, expected_calibration_error, reliability_curve
-from .confusion import confusion_at, youden_threshold
-from .delong import auc_with_interval
-from .grouped_bootstrap import macro_auc_interval
+from ..statistics.calibration import brier_score, expected_calibration_error, reliability_curve
+from ..statistics.confusion import confusion_at, youden_threshold
+from ..statistics.delong import auc_with_interval
+from ..statistics.grouped_bootstrap import macro_auc_interval
 from .predictions import Predictions
 
 

@@ -9,7 +9,7 @@ from stylegan2ada.download import Limits, cached_file
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import default_cache_dir
 
-from .classifier import load_classifier
+from ..classifier import load_classifier
 from .classifier_detector import ClassifierDetector
 
 LIMITS = Limits("detector", max_bytes=1 << 30)

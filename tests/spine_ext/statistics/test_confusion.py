@@ -6,7 +6,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spine_ext.confusion import Confusion, confusion_at, youden_threshold
+from spine_ext.statistics.confusion import Confusion, confusion_at, youden_threshold
 from stylegan2ada.errors import UserError
 
 

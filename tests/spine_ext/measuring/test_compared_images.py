@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spine_ext.compared_images import check_comparable, halves, open_images, shuffled
 from spine_ext.labelled_images import Selection
+from spine_ext.measuring.compared_images import check_comparable, halves, open_images, shuffled
 from stylegan2ada.errors import UserError
 from tests.toy_images import ToyImages, write_toy_zip
 

@@ -19,17 +19,17 @@ import torch
 
 from stylegan2ada.errors import UserError
 
-from .classifier import Provenance, SpineClassifier, save_classifier
-from .classifier_training import Progress, Training, classifier_precision, new_classifier
-from .default_run import NOTICE
-from .downstream_folder import CLASSIFIER, PREDICTIONS, RESULTS, DownstreamFolder
-from .downstream_request import DownstreamSettings, TrainingSets, check_test, request_of
-from .evaluation import predict
+from ..classifier import Provenance, SpineClassifier, save_classifier
+from ..classifier_training import Progress, Training, classifier_precision, new_classifier
+from ..default_run import NOTICE
+from ..evaluation import predict
+from ..labelled_images import Joined, LabelledImages
+from ..validation_split import split
+from .folder import CLASSIFIER, PREDICTIONS, RESULTS, DownstreamFolder
 from .judgement import judged
-from .labelled_images import Joined, LabelledImages
 from .predictions import Predictions, write_predictions
+from .request import DownstreamSettings, TrainingSets, check_test, request_of
 from .shared_images import count_shared
-from .validation_split import split
 
 __all__ = [
     "CLASSIFIER",

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from .labelled_images import LabelledImages
+from ..labelled_images import LabelledImages
 
 
 def count_shared(test: LabelledImages, training: Iterable[LabelledImages]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import t
 
-from .downstream import DownstreamResult
+from .run import DownstreamResult
 
 MEANING = (
     "the interval is of the mean over seeds (Student's t): how much split, starting weights, order and the choice of "

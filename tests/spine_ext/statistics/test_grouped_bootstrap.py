@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from spine_ext.delong import auc_with_interval, compare_aucs
-from spine_ext.grouped_bootstrap import (
+from spine_ext.statistics.delong import auc_with_interval, compare_aucs
+from spine_ext.statistics.grouped_bootstrap import (
     macro_auc_difference,
     macro_auc_interval,
     resampled_weights,

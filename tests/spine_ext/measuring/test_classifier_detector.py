@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from spine_ext.classifier import NUM_FEATURES, SpineClassifier, load_classifier, save_classifier
-from spine_ext.classifier_detector import ClassifierDetector, hash_of_tensors
 from spine_ext.classifier_features import perceptual_features
+from spine_ext.measuring.classifier_detector import ClassifierDetector, hash_of_tensors
 from stylegan2ada.images import to_model_range
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from spine_ext import downstream
 from spine_ext.classifier import load_classifier
 from spine_ext.classifier_training import Training
 from spine_ext.default_run import NOTICE
-from spine_ext.downstream import CLASSIFIER, PREDICTIONS, DownstreamSettings, TrainingSets, run_downstream
-from spine_ext.downstream_folder import STATE
-from spine_ext.predictions import read_predictions
+from spine_ext.downstream import run
+from spine_ext.downstream.folder import STATE
+from spine_ext.downstream.predictions import read_predictions
+from spine_ext.downstream.run import CLASSIFIER, PREDICTIONS, DownstreamSettings, TrainingSets, run_downstream
 from stylegan2ada.errors import UserError
 from stylegan2ada.run_folder import locked
 from tests.toy_images import ToyImages
@@ -87,14 +87,14 @@ def test_each_protocol_uses_the_images_that_it_says(
     protocol: str, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = Watched([0, 1] * 5, seed=9, name="test")
-    trained = downstream._trained
+    trained = run._trained
 
     def over(*arguments: object) -> tuple:
         found = trained(*arguments)
         test.open = True
         return found
 
-    monkeypatch.setattr(downstream, "_trained", over)
+    monkeypatch.setattr(run, "_trained", over)
     result = run_downstream(PROTOCOLS[protocol], test, QUICK, tmp_path)
 
     real, fakes = images_of(REAL), images_of(FAKES)
@@ -148,7 +148,7 @@ class Killed(BaseException):
 def test_a_stopped_run_ends_as_if_it_had_never_stopped(
     protocol: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spine_ext.downstream_folder.SAVING_SHARE", float("inf"))  # after every epoch
+    monkeypatch.setattr("spine_ext.downstream.folder.SAVING_SHARE", float("inf"))  # after every epoch
     calls = []
 
     def progress(done: int, total: int, note: str) -> None:

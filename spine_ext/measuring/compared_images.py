@@ -9,7 +9,7 @@ from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.generated_images import GeneratedImages
 
-from .labelled_images import LabelledImages, Selection, check_same_form, names_of_classes, same_classes
+from ..labelled_images import LabelledImages, Selection, check_same_form, names_of_classes, same_classes
 
 
 def open_images(

@@ -8,12 +8,12 @@ import numpy as np
 
 from stylegan2ada.errors import UserError
 
-from .delong import compare_aucs
-from .downstream_folder import PREDICTIONS, RESULTS
-from .downstream_request import identity_of_test
-from .grouped_bootstrap import macro_auc_difference
-from .labelled_images import LabelledImages, classes_of, names_of_classes
+from ..labelled_images import LabelledImages, classes_of, names_of_classes
+from ..statistics.delong import compare_aucs
+from ..statistics.grouped_bootstrap import macro_auc_difference
+from .folder import PREDICTIONS, RESULTS
 from .predictions import Predictions, read_predictions
+from .request import identity_of_test
 
 
 def read_run(folder: Path, test: LabelledImages) -> Predictions:

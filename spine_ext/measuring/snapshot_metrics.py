@@ -18,7 +18,7 @@ from stylegan2ada.loop import SnapshotEvent
 from stylegan2ada.recorder import OnSnapshot
 
 from .best_snapshot import keep_best, link_file, metric_file, read_lines
-from .measuring_process import Measure, MeasuringProcess, MeasuringProcessLost, reason_of
+from .process import Measure, MeasuringProcess, MeasuringProcessLost, reason_of
 
 Place = Literal["inline", "background", "auto"]
 PLACES = ("auto", "background", "inline")

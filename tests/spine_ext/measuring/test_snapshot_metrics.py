@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from spine_ext.best_snapshot import BEST_NETWORK, BEST_RECORD
-from spine_ext.measuring_process import MeasuringProcess, MeasuringProcessLost
-from spine_ext.snapshot_metrics import SnapshotMetrics, _has_room, unfailing
+from spine_ext.measuring.best_snapshot import BEST_NETWORK, BEST_RECORD
+from spine_ext.measuring.process import MeasuringProcess, MeasuringProcessLost
+from spine_ext.measuring.snapshot_metrics import SnapshotMetrics, _has_room, unfailing
 from stylegan2ada.checkpoint import load
 from stylegan2ada.errors import NonFiniteError
 from stylegan2ada.run_folder import prune_snapshots, rewind

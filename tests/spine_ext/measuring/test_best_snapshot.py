@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spine_ext.best_snapshot import BEST_NETWORK, BEST_RECORD, keep_best, link_file, metric_file, read_lines
+from spine_ext.measuring.best_snapshot import BEST_NETWORK, BEST_RECORD, keep_best, link_file, metric_file, read_lines
 
 
 def measured(run_dir: Path, metric: str, kimg: float, *values: float | None) -> dict | None:

@@ -12,9 +12,9 @@ from stylegan2ada.images import to_model_range
 from stylegan2ada.loop import SnapshotEvent
 from stylegan2ada.sampling import pixels_of_latents
 
-from .classifier import SpineClassifier
-from .evaluation import area_under_roc
-from .labelled_images import LabelledImages
+from ..classifier import SpineClassifier
+from ..evaluation import area_under_roc
+from ..labelled_images import LabelledImages
 
 METRIC = "frechet_classifier"
 BATCH = 32

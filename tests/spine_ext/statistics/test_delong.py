@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from scipy.stats import norm
 
-from spine_ext.delong import auc_with_interval, compare_aucs
+from spine_ext.statistics.delong import auc_with_interval, compare_aucs
 from stylegan2ada.errors import UserError
 
 Z_95 = norm.isf(0.025)

@@ -7,8 +7,8 @@ import torch
 
 from stylegan2ada.images import to_model_range
 
-from .classifier import SpineClassifier
-from .classifier_features import perceptual_features
+from ..classifier import SpineClassifier
+from ..classifier_features import perceptual_features
 
 
 class ClassifierDetector:

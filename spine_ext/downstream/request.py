@@ -8,9 +8,8 @@ import numpy as np
 
 from stylegan2ada.errors import UserError
 
-from .classifier_training import TrainingSettings, check_validation_fraction
-from .judgement import check_threshold
-from .labelled_images import (
+from ..classifier_training import TrainingSettings, check_validation_fraction
+from ..labelled_images import (
     Joined,
     LabelledImages,
     check_same_form,
@@ -18,6 +17,7 @@ from .labelled_images import (
     classes_of,
     names_of_classes,
 )
+from .judgement import check_threshold
 
 LEAST_TEST_IMAGES = 2  # of each class: DeLong's variance needs them
 

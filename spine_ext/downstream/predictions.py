@@ -11,7 +11,7 @@ import numpy as np
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_text
 
-from .labelled_images import LabelledImages, classes_of, names_of_classes
+from ..labelled_images import LabelledImages, classes_of, names_of_classes
 
 _PROBABILITY = "probability of "
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from spine_ext.judgement import judged
-from spine_ext.predictions import Predictions, read_predictions, write_predictions
+from spine_ext.downstream.judgement import judged
+from spine_ext.downstream.predictions import Predictions, read_predictions, write_predictions
 from stylegan2ada.errors import UserError
 
 

@@ -1,0 +1,1 @@
+"""Downstream runs: a classifier trained, tested once, and judged."""

@@ -1,0 +1,1 @@
+"""What ties metrics to networks, data sets and runs."""

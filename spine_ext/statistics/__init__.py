@@ -1,0 +1,1 @@
+"""Statistics of tests, out of labels and scores alone."""
