@@ -44,15 +44,12 @@ class Gan:
     gamma_clinical: float
     stats: tuple[dict[str, float], ...]
     config: dict
-    training_sec: float | None
 
     @property
     def sec_per_kimg(self) -> float | None:
         """Of the middle one of the ticks, which a pause or a busy machine for a while does not move."""
         ticks = [line[SEC_PER_KIMG] for line in self.stats if SEC_PER_KIMG in line]
-        if ticks:
-            return statistics.median(ticks)
-        return self.training_sec / self.kimg if self.training_sec and self.kimg else None
+        return statistics.median(ticks) if ticks else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +182,6 @@ def _gan(record: Record, files: StepFiles) -> Gan:
     return Gan(
         record.text("variant"), record.whole("seed"), record.number("kimg"), record.number("gamma_clinical"),
         tuple(line for line in stats if "kimg" in line), record.record("config").values if record.has("config") else {},
-        record.number_or_none("training_sec"),
     )  # fmt: skip
 
 

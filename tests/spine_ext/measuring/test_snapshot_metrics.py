@@ -182,7 +182,7 @@ class TestInAnotherProcess:
                 metrics(snapshots.event(4, BROKEN))
 
     def test_where_that_fails_auto_measures_in_between(self, snapshots, monkeypatch):
-        monkeypatch.setattr("spine_ext.snapshot_metrics._has_room", lambda device: True)
+        monkeypatch.setattr("spine_ext.measuring.snapshot_metrics._has_room", lambda device: True)
         with SnapshotMetrics(FakeMeasure(), CPU, "auto") as metrics:
             metrics(snapshots.event(4, DEADLY))
             while not values_of(snapshots.run_dir):
