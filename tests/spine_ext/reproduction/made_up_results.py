@@ -54,7 +54,8 @@ class MadeUpRun:
         for tick in np.arange(0.5, kimg + 0.01, 0.5):
             noise = self.random.normal(0, 0.06, 3)
             line = {"kimg": tick, "Loss/G/loss": 1.1 + 1.5 * np.exp(-tick / 3) + noise[0],
-                    "Loss/D/loss": 1.2 - 0.3 * np.exp(-tick / 4) + noise[1], "Progress/augment": 0.0, "Timing/sec_per_kimg": 18.0}  # fmt: skip
+                    "Loss/D/loss": 1.2 - 0.3 * np.exp(-tick / 4) + noise[1], "Progress/augment": 0.0,
+                    "Timing/sec_per_kimg": 18.0}  # fmt: skip
             if GAMMAS[variant]:
                 line["Loss/G/clinical"] = 0.3 + 3 * np.exp(-tick / 2) + abs(noise[2])
             stats.append(line)
