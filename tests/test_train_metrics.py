@@ -135,7 +135,7 @@ class TestRuns:
         def broken(*arguments):
             raise RuntimeError("no memory left")
 
-        monkeypatch.setattr("spine_ext.snapshot_evaluation.SnapshotEvaluation.measure", broken)
+        monkeypatch.setattr("spine_ext.measuring.snapshot_evaluation.SnapshotEvaluation.measure", broken)
         result = run(files, "--test", files / "toy.zip", "--kimg=0.016", outdir=tmp_path)
         assert result.exit_code == 0, result.output
         assert "the judgement by the classifier failed: no memory left" in result.output
