@@ -36,10 +36,22 @@ def headline(rows: AucRows) -> str:
     rank = f"the best of {len(known)} mixtures" if len(known) > 1 else "the only mixture so far"
     caution = f". {ONE_SEED}" if best.against_true.seeds == 1 else "."
     if best.against_true.low > 0:
-        gain = f"{images} beside the real ones raise the test AUC by {interval(best.against_true)}, {rank}"
+        delta = paired(best, rows.longer)
+        against = None if delta is None else estimate(delta)
+        if against is not None and not any(_is_beyond(row, rows.longer) for row in known):
+            return (
+                f"No gain beyond that of longer training is seen: {images} beside the real ones, {rank}, change the "
+                f"test AUC by {interval(best.against_true)} against real images alone, but by {interval(against)} "
+                f"against real images alone with the steps of the largest mixture{caution}"
+            )
         allowed = estimate(paired(best, rows.true), 1 - (1 - CONFIDENCE) / len(known))
         chance = "" if allowed.low > 0 else f", but that may be chance: of {len(known)} mixtures one is the best"
-        return f"{gain}{chance}; {_beside_longer(best, rows)}{caution}"
+        steps = (
+            "whether more steps alone would do as much has not been run" if against is None
+            else f"against real images alone with the steps of the largest mixture by {interval(against)}"
+        )  # fmt: skip
+        gain = f"{images} beside the real ones raise the test AUC by {interval(best.against_true)}, {rank}"
+        return f"{gain}{chance}; {steps}{caution}"
     worse = sum(row.against_true.high < 0 for row in known)
     said = f"{worse} of {len(known)} lower it" if worse else "none lowers it for certain"
     return (
@@ -48,18 +60,10 @@ def headline(rows: AucRows) -> str:
     )
 
 
-def _beside_longer(row: AucRow, rows: AucRows) -> str:
-    """Whether real images alone come as far, trained for as many steps as the largest mixture."""
-    delta = paired(row, rows.longer)
-    if delta is None:
-        return "whether more steps alone would do as much has not been run"
-    against = estimate(delta)
-    said = (
-        "further than" if against.low > 0
-        else "less far than" if against.high < 0
-        else "no further for certain than"
-    )  # fmt: skip
-    return f"that is {said} real images alone with the steps of the largest mixture: {interval(against)} against them"
+def _is_beyond(row: AucRow, other: AucRow) -> bool:
+    """Whether its AUC is higher for certain."""
+    delta = paired(row, other)
+    return delta is not None and estimate(delta).low > 0
 
 
 def answers(results: Results, rows: AucRows) -> list[Answer]:
@@ -90,6 +94,11 @@ def _longer(rows: AucRows) -> list[str]:
         "Real images alone for as many steps as with the most synthetic ones, against real images alone: "
         f"{verdict(rows.longer.against_true)}."
     ]
+    if rows.longer.against_true.low > 0:
+        found.append(
+            "So real images alone were not trained to their end, and what is gained above may come of the steps that "
+            "synthetic images bring, not of what they show."
+        )
     for variant in GANS:
         for row in rows.joined(variant)[-1:]:
             if (delta := paired(row, rows.longer)) is not None:
@@ -107,7 +116,7 @@ def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
     helpful = [row for row in known if row.against_true.low > 0]
     harmful = [row for row in known if row.against_true.high < 0]
     if harmful:
-        found.append(f"{title}: {_listed(harmful)} synthetic images lower the AUC.")
+        found.append(f"{title}: with {_listed(harmful)} synthetic images the AUC is lower.")
     if not helpful:
         neutral = [row for row in known if row not in harmful]
         if neutral:
@@ -115,7 +124,7 @@ def _augmentation_by(joined: list[AucRow], title: str) -> list[str]:
         return found + _by_steps(known, title)
     best = max(helpful, key=lambda row: row.against_true.mean)
     most = f", most at {best.synthetic:,}" if len(helpful) > 1 else ""
-    found.append(f"{title}: {_listed(helpful)} synthetic images raise the AUC{most}.")
+    found.append(f"{title}: with {_listed(helpful)} synthetic images the AUC is higher{most}.")
     return found + _by_steps(known, title)
 
 
