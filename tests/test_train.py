@@ -372,6 +372,7 @@ class TestRuns:
         lines = (folder / "metric-frechet_classifier.jsonl").read_text().splitlines()
         assert len(lines) == 2, "one per snapshot"
         assert np.isfinite(json.loads(lines[-1])["results"]["frechet_classifier"])
+        assert (folder / json.loads(lines[-1])["snapshot_pkl"]).is_file()
         results = json.loads((folder / "results.json").read_text())
         assert {"trained", "untrained", "real_training_images"} <= results.keys()
         assert results["trained"] == json.loads(lines[-1])["results"], "both are of the last snapshot"

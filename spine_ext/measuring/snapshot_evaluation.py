@@ -46,7 +46,7 @@ class SnapshotEvaluation:
             "num_fake": self.num_images,
             "seed": self._seed,
             "kimg": event.kimg,
-            "snapshot": event.path.name,
+            "snapshot_pkl": event.path.name,
             "timestamp": time.time(),
         }
         with open(event.run_dir / f"metric-{METRIC}.jsonl", "a", encoding="utf-8") as file:
