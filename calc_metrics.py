@@ -20,8 +20,8 @@ from metrics.sources import ImageSource
 from spine_ext.labelled_images import LabelledImages
 from spine_ext.measuring.compared_images import check_comparable, fakes_of, halves, open_images, shuffled
 from spine_ext.measuring.detector_files import fetch_detector, open_classifier
-from spine_ext.measuring.watched_run import new_snapshots
-from stylegan2ada.checkpoint import load
+from spine_ext.measuring.watched_run import attempt, new_snapshots
+from stylegan2ada.checkpoint import Snapshot, load
 from stylegan2ada.cli import Command
 from stylegan2ada.cli_values import check_psi
 from stylegan2ada.dataset_chunks import CHUNK_SIZE, DatasetImages
@@ -170,31 +170,38 @@ def run(options: Options, requests: tuple[Request, ...], processes: Processes) -
             with main_first(processes):
                 classifier = functools.partial(open_classifier, device=processes.device)
                 detectors = choose_detectors(requests, options.detector, processes.device, fetch_detector, classifier)
-        found = measure(
-            [request.name for request in requests], real, subject.fake, detectors, seed=options.seed, cache=cache,
-            per_class=options.per_class, batch=options.batch, shards=shards,
+        work = functools.partial(
+            measure, [request.name for request in requests], real, subject.fake, detectors, seed=options.seed,
+            cache=cache, per_class=options.per_class, batch=options.batch, shards=shards,
             device=processes.device if processes.device.type == "cuda" else "cpu",
             progress=ProgressLine if processes.is_main else None,
         )  # fmt: skip
-        if processes.is_main:
+        if options.watch is None:
+            found = work()
+        else:  # a NaN is that in the process which finds it, and a MetricError in the others
+            found = attempt(work, (NonFiniteError, MetricError), subject.fake.name, processes, say)
+        if found is not None and processes.is_main:
             report(found, subject, processes.world_size, options.classes)
 
 
 def subjects(options: Options, requests: tuple[Request, ...], processes: Processes) -> Iterator[Subject]:
     """One, or endlessly those of a run."""
     if options.network:
-        yield open_network(options, options.network, processes)
+        with main_first(processes):
+            snapshot = load(options.network, processes.device)
+        yield open_network(options, options.network, snapshot)
     elif options.watch is None:
         yield open_sets(options)
     else:
         names = [request.name for request in requests]
         for path in new_snapshots(options.watch, options.outdir or options.watch, names, processes):
-            yield open_network(options, str(path), processes)
+            work = functools.partial(load, path, processes.device)
+            snapshot = attempt(work, (UserError, OSError), path.name, processes, say)
+            if snapshot is not None:
+                yield open_network(options, str(path), snapshot)
 
 
-def open_network(options: Options, path: str, processes: Processes) -> Subject:
-    with main_first(processes):
-        snapshot = load(path, processes.device)
+def open_network(options: Options, path: str, snapshot: Snapshot) -> Subject:
     name, num_classes = Path(path).name, snapshot.generator.c_dim
     if num_classes == 0 and (options.classes or options.per_class):
         option = "--per-class" if options.per_class else "--classes"

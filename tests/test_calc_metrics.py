@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import calc_metrics
 from calc_metrics import main
 from spine_ext.classifier import SpineClassifier, save_classifier
 from spine_ext.measuring import watched_run
+from stylegan2ada import checkpoint
+from stylegan2ada.checkpoint import Snapshot
+from stylegan2ada.processes import Processes
 from tests.metrics.toy_sources import ToyInception, ToyVgg16, save_script
 from tests.tiny_networks import assert_one_line, save_network
 from tests.toy_images import write_toy_zip
@@ -186,6 +190,39 @@ class TestWatch:
         waits.clear()
         run("--watch", "run", "--data", "{}/real.zip", "--metrics=fid64_full")  # nothing is new
         assert len((folder / "metric-fid64_full.jsonl").read_text().splitlines()) == 2
+
+    def test_one_that_is_pruned_or_holds_nan_is_passed_over(self, run, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        folder.mkdir()
+        for number, broken in enumerate([False, True, False]):
+            path = folder / f"network-snapshot-00000{number}.safetensors"
+            save_network(path, class_names=NAMES, resolution_px=32, broken=broken)
+
+        def load(path: Path, device: object) -> Snapshot:
+            if path.name == "network-snapshot-000000.safetensors":
+                path.unlink()
+            return checkpoint.load(path, device)
+
+        def sleep(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(calc_metrics, "load", load)
+        monkeypatch.setattr(watched_run.time, "sleep", sleep)
+        result = run("--watch", "run", "--data", "{}/real.zip", "--metrics=fid64_full")
+        assert result.exit_code == 130
+        assert "network-snapshot-000000.safetensors is not measured: " in result.stderr
+        assert "network-snapshot-000001.safetensors is not measured: the image of" in result.stderr
+        (line,) = (folder / "metric-fid64_full.jsonl").read_text().splitlines()
+        assert json.loads(line)["snapshot_pkl"] == "network-snapshot-000002.safetensors"
+
+    def test_what_one_process_cannot_read_no_process_measures(self):
+        class Group(Processes):
+            def any(self, flag: bool) -> bool:
+                return True
+
+        said = []
+        assert watched_run.attempt(lambda: 1, (OSError,), "a", Group(), said.append) is None
+        assert said == ["a is not measured: another process cannot read it"]
 
 
 class TestMistakes:
