@@ -14,11 +14,18 @@ from metrics.choosing import AUTO, choose_detectors
 from metrics.errors import MetricError
 from metrics.feature_cache import FeatureCache
 from metrics.measure import Measurement, check_counts, measure
-from metrics.names import ComparedRequest, Request, parse_metrics
+from metrics.names import ComparedRequest, Request, parse_metrics, real_limit
 from metrics.records import jsonl_record, result_table
 from metrics.sources import ImageSource
 from spine_ext.labelled_images import LabelledImages
-from spine_ext.measuring.compared_images import check_comparable, fakes_of, halves, open_images, shuffled
+from spine_ext.measuring.compared_images import (
+    check_comparable,
+    fakes_of,
+    halves,
+    open_images,
+    reals_of,
+    shuffled,
+)
 from spine_ext.measuring.detector_files import fetch_detector, open_classifier
 from spine_ext.measuring.watched_run import attempt, new_snapshots
 from stylegan2ada.checkpoint import Snapshot, load
@@ -164,7 +171,7 @@ def run(options: Options, requests: tuple[Request, ...], processes: Processes) -
     cache = None if options.no_cache else FeatureCache(default_cache_dir() / "features", say)
     detectors = None
     for subject in subjects(options, requests, processes):
-        real = real_images(subject.real, requests, options.seed)
+        real = None if subject.real is None else reals_of(subject.real, real_limit(requests), options.seed)
         check_counts(requests, real, subject.fake)
         if detectors is None:  # after the networks and images, which are quick to look at and may be at fault
             with main_first(processes):
@@ -229,16 +236,6 @@ def open_sets(options: Options) -> Subject:
     record = {"snapshot": None, "images": other.name, "images_key": other.fingerprint()}
     fakes = DatasetImages(shuffled(other, options.seed))
     return Subject(fakes, real, record, (*notices(other), *notices(real)), options.outdir)
-
-
-def real_images(
-    dataset: LabelledImages | None, requests: tuple[Request, ...], seed: int
-) -> DatasetImages | None:
-    """Where a metric takes a part of them, in random order."""
-    if dataset is None:
-        return None
-    limits = [request.max_real for request in requests if isinstance(request, ComparedRequest) and request.max_real]
-    return DatasetImages(shuffled(dataset, seed) if limits and min(limits) < len(dataset) else dataset)
 
 
 def report(found: list[Measurement], subject: Subject, num_gpus: int, classes: tuple[str, ...]) -> None:

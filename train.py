@@ -17,9 +17,10 @@ from metrics.errors import MetricError
 from metrics.feature_cache import FeatureCache
 from metrics.frechet import frechet_distance
 from metrics.measure import measure
-from metrics.names import parse_metrics
+from metrics.names import parse_metrics, parse_names, real_limit
 from metrics.records import jsonl_record
 from spine_ext.continuation import choose_plan
+from spine_ext.measuring.compared_images import reals_of
 from spine_ext.measuring.detector_files import fetch_detector, open_classifier
 from spine_ext.measuring.snapshot_metrics import PLACES
 from spine_ext.presets import PAPER_RUNS, PRIVATE_RUN
@@ -30,7 +31,6 @@ from stylegan2ada.augment import AUGMENT_PIPES
 from stylegan2ada.cli import Command
 from stylegan2ada.config import AUGMENT_MODES, KERNEL_CHOICES, PRECISIONS
 from stylegan2ada.dataset import ImageDataset
-from stylegan2ada.dataset_chunks import DatasetImages
 from stylegan2ada.division import divide
 from stylegan2ada.errors import NonFiniteError, ProcessLostError, UserError
 from stylegan2ada.files import default_cache_dir
@@ -237,8 +237,9 @@ class SnapshotMeasure:
         fake = GeneratedImages(generator, self.seed, self.dataset.labels, self.dataset.class_names)
         cache = FeatureCache(self.cache_dir / "features", functools.partial(click.echo, err=True))
         progress = ProgressLine if multiprocessing.parent_process() is None else None  # training has a line of its own
+        real = reals_of(self.dataset, real_limit(parse_names(self.names)), self.seed)
         found = measure(
-            names, DatasetImages(self.dataset), fake, self._detectors, seed=self.seed, cache=cache, progress=progress,
+            names, real, fake, self._detectors, seed=self.seed, cache=cache, progress=progress,
             device=self.device if self.device.type == "cuda" else "cpu",
         )  # fmt: skip
         return [jsonl_record(one, snapshot=None, num_gpus=1) for one in found]
@@ -286,7 +287,7 @@ def names_of_metrics(text: str | None) -> tuple[str, ...]:
 def open_detectors(names: Sequence[str], text: str, device: torch.device, own: Path | None) -> Detectors:
     """own: the file of the run's classifier, None where there is none."""
     return choose_detectors(
-        parse_metrics(",".join(names)), text, device, fetch_detector, lambda path: open_classifier(path or own, device)
+        parse_names(names), text, device, fetch_detector, lambda path: open_classifier(path or own, device)
     )
 
 

@@ -135,6 +135,12 @@ def parse_name(name: str) -> Request:
     return request
 
 
+def real_limit(requests: Sequence[Request]) -> int | None:
+    """How many real images the metric takes that takes the fewest; None: all of them take all."""
+    limits = [one.max_real for one in requests if isinstance(one, ComparedRequest) and one.max_real is not None]
+    return min(limits, default=None)
+
+
 def roles_of(requests: Sequence[Request]) -> tuple[Role, ...]:
     """The kinds of detectors that the metrics take, each once."""
     return tuple(dict.fromkeys(request.role for request in requests))

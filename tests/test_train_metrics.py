@@ -9,10 +9,13 @@ import torch
 from click.testing import CliRunner, Result
 
 import train
+from metrics import names
 from spine_ext.classifier import SpineClassifier, save_classifier
+from spine_ext.measuring.compared_images import shuffled
 from spine_ext.run_plan import plan_run
 from spine_ext.run_request import RunRequest, Workplace
 from stylegan2ada import load
+from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.options import RunOptions
 from tests.toy_images import write_toy_zip
 
@@ -118,6 +121,17 @@ class TestRuns:
             assert [line["kimg"] for line in ours] == [line["kimg"] for line in theirs]
             for line, other in zip(ours, theirs, strict=True):
                 assert line["results"] == pytest.approx(other["results"], rel=1e-3)
+
+    def test_where_a_metric_takes_a_part_of_the_real_images_the_seed_draws_them(self, files, finished, monkeypatch):
+        monkeypatch.setattr(names, "LEGACY_MAX_REAL", 5)
+        taken, images = [], ImageDataset(files / "toy.zip", use_labels=True)
+        monkeypatch.setattr(train, "measure", lambda names, real, *_, **__: taken.append(real.key) or [])
+        generator, classifier = load(finished / "best-network.safetensors").generator, files / "classifier.safetensors"
+        for metric in ("fid70", "fid70_full"):
+            train.SnapshotMeasure(
+                (metric,), "classifier", torch.device("cpu"), files / "cache", 3, images, classifier
+            )([metric], generator)  # fmt: skip
+        assert taken == [shuffled(images, 3).fingerprint(), images.fingerprint()]
 
     def test_a_failing_metric_does_not_stop_the_run(self, files, tmp_path, monkeypatch):
         def broken(*arguments, **options):

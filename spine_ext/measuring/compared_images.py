@@ -6,6 +6,7 @@ import numpy as np
 
 from stylegan2ada.checkpoint import Snapshot
 from stylegan2ada.dataset import ImageDataset
+from stylegan2ada.dataset_chunks import DatasetImages
 from stylegan2ada.errors import UserError
 from stylegan2ada.generated_images import GeneratedImages
 
@@ -47,6 +48,11 @@ def _class_index(wanted: str, names: tuple[str, ...], path: str) -> int:
 def shuffled(dataset: LabelledImages, seed: int) -> LabelledImages:
     """In a random order: the first ones are then a random choice, whatever order the files have."""
     return Selection(dataset, np.random.RandomState(seed).permutation(len(dataset)))
+
+
+def reals_of(dataset: LabelledImages, most: int | None, seed: int) -> DatasetImages:
+    """Real images of which a metric takes the first `most`, None for all: drawn with the seed where there are more."""
+    return DatasetImages(dataset if most is None or most >= len(dataset) else shuffled(dataset, seed))
 
 
 def halves(dataset: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -13,6 +13,7 @@ from metrics.names import (
     parse_metrics,
     parse_name,
     parse_names,
+    real_limit,
     roles_of,
 )
 
@@ -62,6 +63,11 @@ def test_lists():
     assert [one.name for one in parse_metrics("is50k, fid50k_full,is50k")] == ["is50k", "fid50k_full"]
     with pytest.raises(MetricError, match="no metrics are named"):
         parse_names([])
+
+
+def test_the_limit_of_real_images_is_the_lowest():
+    assert real_limit(parse_metrics("fid50k_full,is50k,ppl2_wend")) is None
+    assert real_limit(parse_metrics("fid50k_full,kid50k_full,pr50k3_full")) == 200_000
 
 
 def test_roles_are_the_detectors_needed():

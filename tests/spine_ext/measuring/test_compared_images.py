@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spine_ext.labelled_images import Selection
-from spine_ext.measuring.compared_images import check_comparable, halves, open_images, shuffled
+from spine_ext.measuring.compared_images import check_comparable, halves, open_images, reals_of, shuffled
 from stylegan2ada.errors import UserError
 from tests.toy_images import ToyImages, write_toy_zip
 
@@ -78,6 +78,12 @@ def test_shuffled_has_the_same_images_in_an_order_of_the_seed(path):
     assert sorted(pixels_of(found)) == sorted(pixels_of(dataset))
     assert pixels_of(found) == pixels_of(shuffled(dataset, 0)) != pixels_of(shuffled(dataset, 1))
     assert 0 < found.labels[:20, 1].sum() < 20
+
+
+def test_a_part_of_the_real_images_is_drawn_and_all_stay_as_they_are(path):
+    dataset = open_images(path, use_labels=True)
+    assert reals_of(dataset, 49, seed=3).key == shuffled(dataset, 3).fingerprint()
+    assert reals_of(dataset, 50, seed=3).key == reals_of(dataset, None, seed=3).key == dataset.fingerprint()
 
 
 class TestClasses:
