@@ -24,7 +24,7 @@ from tests.toy_images import write_toy_zip
 
 from .tiny_reproduction import TINY, tiny_reproduction, write_data
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
