@@ -10,7 +10,7 @@ from stylegan2ada.errors import UserError
 
 from ..labelled_images import LabelledImages, classes_of, names_of_classes
 from ..statistics.delong import compare_aucs
-from ..statistics.grouped_bootstrap import macro_auc_difference
+from ..statistics.grouped_bootstrap import draw_resamples
 from .folder import PREDICTIONS, RESULTS
 from .predictions import Predictions, read_predictions
 from .request import identity_of_test
@@ -49,8 +49,9 @@ def compare_runs(ours: Predictions, other: Predictions, seed: int) -> dict:
     two = len(ours.class_names) == 2
     interval = None
     if ours.groups is not None or not two:
-        found = macro_auc_difference(ours.classes, ours.probabilities, other.probabilities, ours.groups, seed)
-        interval = dataclasses.asdict(found)
+        resamples = draw_resamples(ours.classes, ours.groups, seed)
+        found = resamples.interval(resamples.macro_aucs(ours.probabilities) - resamples.macro_aucs(other.probabilities))
+        interval = dataclasses.asdict(resamples.doubted(found, least=-1.0))
     if two:
         return {**numbers[1], "method": "DeLong", "interval_by_study": interval}
     return {

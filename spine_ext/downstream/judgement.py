@@ -11,7 +11,7 @@ from stylegan2ada.errors import UserError
 from ..statistics.calibration import brier_score, expected_calibration_error, reliability_curve
 from ..statistics.confusion import confusion_at, youden_threshold
 from ..statistics.delong import auc_with_interval
-from ..statistics.grouped_bootstrap import macro_auc_interval
+from ..statistics.grouped_bootstrap import draw_resamples
 from .predictions import Predictions
 
 
@@ -35,9 +35,10 @@ def judged(test: Predictions, validation: Predictions | None, threshold: float |
 def _two_classes(test: Predictions, validation: Predictions | None, threshold: float | None, seed: int) -> dict:
     scores = test.probabilities[:, 1]
     auc, low, high = auc_with_interval(test.classes, scores)
-    by_study = None if test.groups is None else dataclasses.asdict(
-        macro_auc_interval(test.classes, test.probabilities, test.groups, seed)
-    )  # fmt: skip
+    by_study = None
+    if test.groups is not None:
+        resamples = draw_resamples(test.classes, test.groups, seed)
+        by_study = dataclasses.asdict(resamples.interval(resamples.macro_aucs(test.probabilities)))
     chosen, origin = _threshold(validation, threshold)
     confusion = confusion_at(test.classes, scores, chosen)
     rates = ("sensitivity", "specificity", "accuracy", "youden_index", "positive_predictive_value",
@@ -63,7 +64,8 @@ def _many_classes(test: Predictions, seed: int) -> dict:
     for label, name in enumerate(test.class_names):
         auc, low, high = auc_with_interval(test.classes == label, test.probabilities[:, label])
         aucs.append({"class": name, "auc": auc, "low": low, "high": high, "images": int((test.classes == label).sum())})
-    interval = macro_auc_interval(test.classes, test.probabilities, test.groups, seed)
+    resamples = draw_resamples(test.classes, test.groups, seed)
+    interval = resamples.doubted(resamples.interval(resamples.macro_aucs(test.probabilities)))
     decided = test.probabilities.argmax(axis=1)
     counts = sklearn.metrics.confusion_matrix(test.classes, decided, labels=range(len(test.class_names)))
     return {

@@ -1,29 +1,22 @@
 """From the predictions of every classifier to the estimates that Table 1, its figures and the reading share."""
 
 import collections
-import csv
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from stylegan2ada.errors import UserError
+
+from ..downstream.predictions import Predictions, read_predictions
+from ..statistics.grouped_bootstrap import Resamples, draw_resamples
+from ..statistics.seeded_auc import Estimate, SeededAuc, difference, estimate, seeded_auc
 from .paper_numbers import STATE_OF_THE_ART, TABLE_1, TITLES, TRUE, PaperAuc
 from .records import BrokenRecord
 from .results import Results, order_of
-from .seeded_auc import Estimate, SeededAuc, TestSet, difference, estimate, resampled_test_set, seeded_auc
 from .step_results import Auc
 
-PROBABILITY = "probability of "
-GROUP_COLUMNS = ("group", "study")
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """Labels bool (N,), scores (N,) of the second class, and the study of each image, None where unknown."""
-
-    labels: np.ndarray
-    scores: np.ndarray
-    groups: np.ndarray | None
+SEED = 0  # of the resamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +84,7 @@ def auc_rows(results: Results) -> AucRows:
     """The rows with their estimates; all on the same resamples of the test images."""
     predictions, problems = _read_all(results)
     first = next(iter(predictions.values()), None)
-    test = None if first is None else resampled_test_set(first.labels.astype(int), first.groups)
+    test = None if first is None else draw_resamples(first.classes, first.groups, SEED)
     true, *rows = [_with_estimate(row, predictions, test) for row in _rows(results)]
     rows = [
         dataclasses.replace(row, against_true=estimate(delta)) if (delta := paired(row, true)) else row for row in rows
@@ -134,40 +127,35 @@ def _read_all(results: Results) -> tuple[dict[Path, Predictions], list[str]]:
             problems.append(f"the predictions of {run.row}, seed {run.seed}, are gone: its row has no interval")
             continue
         try:
-            found[run.predictions] = read_predictions(run.predictions)
+            found[run.predictions] = _read(run.predictions)
         except BrokenRecord as problem:
             problems.append(str(problem))
-    tests = collections.Counter(each.labels.tobytes() for each in found.values())
+    tests = collections.Counter(each.classes.tobytes() for each in found.values())
     for path, each in list(found.items()):
-        if each.labels.tobytes() != tests.most_common(1)[0][0]:
-            problems.append(f"{path.parent.name}/{path.name} is of other test images than the rest: left out")
+        if each.classes.tobytes() != tests.most_common(1)[0][0]:
+            problems.append(f"{_short(path)} is of other test images than the rest: left out")
             del found[path]
     return found, problems
 
 
-def _with_estimate(row: AucRow, predictions: dict[Path, Predictions], test: TestSet | None) -> AucRow:
-    scores = {run.seed: predictions[run.predictions].scores for run in row.runs if run.predictions in predictions}
-    if test is None or not scores:
+def _with_estimate(row: AucRow, predictions: dict[Path, Predictions], test: Resamples | None) -> AucRow:
+    by_seed = {run.seed: predictions[run.predictions] for run in row.runs if run.predictions in predictions}
+    if test is None or not by_seed:
         return row
-    seeded = seeded_auc(test, scores)
+    seeded = seeded_auc(test, {seed: each.probabilities for seed, each in by_seed.items()})
     return dataclasses.replace(row, seeded=seeded, estimate=estimate(seeded))
 
 
-def read_predictions(path: Path) -> Predictions:
-    """A predictions.csv of classify.py for two classes. Raises `BrokenRecord` for anything else."""
+def _read(path: Path) -> Predictions:
+    """Those of two classes. Raises `BrokenRecord` for anything else."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
-        names = [name for name in (lines[0] if lines else {}) if name and name.startswith(PROBABILITY)]
-        if len(names) != 2 or "class" not in lines[0]:
-            raise ValueError(f"its columns are {list(lines[0]) if lines else 'missing'}, not those of two classes")
-        classes = [name.removeprefix(PROBABILITY) for name in names]
-        labels = np.array([classes.index(line["class"]) for line in lines], dtype=bool)
-        scores = np.array([float(line[names[1]]) for line in lines])
-        column = next((name for name in GROUP_COLUMNS if name in lines[0]), None)
-        groups = None if column is None else np.array([line[column] for line in lines])
-        if not np.isfinite(scores).all():
-            raise ValueError("a probability is not finite")
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise BrokenRecord(f"{path.parent.name}/{path.name} holds no predictions of two classes: {error}") from error
-    return Predictions(labels, scores, groups)
+        predictions = read_predictions(path)
+    except UserError as error:
+        raise BrokenRecord(f"{_short(path)} holds no predictions: {error.__cause__}") from error
+    if len(predictions.class_names) != 2:
+        raise BrokenRecord(f"{_short(path)} is of the classes {', '.join(predictions.class_names)}: two were expected")
+    return predictions
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

@@ -1,6 +1,5 @@
 """Steps that train classifiers: the clinical term's, the rows of Table 1, and the judge of MultiConditional."""
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.progress import ProgressLine
 
 from ..classifier import load_classifier
+from ..downstream.predictions import read_predictions
 from ..downstream.run import CLASSIFIER, PREDICTIONS, DownstreamSettings, TrainingSets, run_downstream
 from ..evaluation import predict
 from ..labelled_images import balanced_subset, classes_of, names_of_classes
@@ -148,12 +148,8 @@ def wilson(hits: np.ndarray, totals: np.ndarray) -> tuple[list[float], list[floa
 
 def roc(predictions: Path) -> dict[str, list[float]]:
     """The ROC curve of a predictions file of two classes, at no more than ROC_POINTS points."""
-    with open(predictions, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = list(rows[0])
-    positive = columns[-1].removeprefix("probability of ")
-    labels = np.array([row["class"] == positive for row in rows])
-    fpr, tpr, _ = sklearn.metrics.roc_curve(labels, np.array([float(row[columns[-1]]) for row in rows]))
+    found = read_predictions(predictions)
+    fpr, tpr, _ = sklearn.metrics.roc_curve(found.classes == 1, found.probabilities[:, 1])
     kept = np.unique(np.linspace(0, len(fpr) - 1, min(ROC_POINTS, len(fpr))).round().astype(int))
     return {"fpr": fpr[kept].round(5).tolist(), "tpr": tpr[kept].round(5).tolist()}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.stats import t
 
-from .seeded_auc import CONFIDENCE, Estimate
+from ..statistics.seeded_auc import CONFIDENCE, Estimate
 from .step_results import ImageMetrics, MetricSeries
 
 

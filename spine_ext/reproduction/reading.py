@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 
+from ..statistics.seeded_auc import CONFIDENCE, estimate
 from .auc_rows import AucRow, AucRows, paired
 from .gan_reading import ablation_read, agreement_read, metrics_read, speed_read
 from .paper_numbers import SPINEGAN, STYLEGAN2_ADA, TITLES
 from .results import Results
-from .seeded_auc import CONFIDENCE, estimate
 from .wording import NO_EFFECT, interval, verdict
 
 GANS = (STYLEGAN2_ADA, SPINEGAN)

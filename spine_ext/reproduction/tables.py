@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.stats import binomtest
 
+from ..statistics.seeded_auc import Estimate
 from .auc_rows import AucRow, AucRows
 from .gan_quality import at_end, at_kimg, is_mark_for, spread
 from .paper_numbers import (
@@ -19,7 +20,6 @@ from .paper_numbers import (
     PaperImageMetrics,
 )
 from .results import Results
-from .seeded_auc import Estimate
 from .step_results import Agreement, ImageMetrics
 from .table import NOT_PUBLISHED, NOT_RUN, Cell, Column, Table
 

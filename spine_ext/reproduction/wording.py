@@ -1,6 +1,6 @@
 """How numbers with intervals are put into words: no effect is claimed where an interval holds zero."""
 
-from .seeded_auc import Estimate
+from ..statistics.seeded_auc import Estimate
 
 NO_EFFECT = "no effect seen"
 

@@ -49,7 +49,7 @@ def auc_with_interval(labels: ArrayLike, scores: ArrayLike, confidence: float = 
     of_positives, of_negatives = _placements(positives, scores)
     auc, variance = _mean_and_variance(of_positives, of_negatives)
     if variance == 0:  # every pair of images has the same outcome: 1, 0, or a tie
-        certain = _least_share_of_unanimous_pairs(positives, tail)
+        certain = least_share_of_unanimous_pairs(_disjoint_pairs(positives), tail)
         return auc, certain * auc, certain * auc + (1 - certain)
     logit, error = math.log(auc / (1 - auc)), math.sqrt(variance) / (auc * (1 - auc))
     reach = norm.isf(tail / 2) * error
@@ -77,7 +77,7 @@ def compare_aucs(
         z = difference / math.sqrt(variance)
         p, reach = 2 * norm.sf(abs(z)), norm.isf(tail / 2) * math.sqrt(variance)
     elif difference == 0:  # then every pair of images has the same outcome for a and b
-        z, p, reach = 0.0, 1.0, 1 - _least_share_of_unanimous_pairs(positives, tail)
+        z, p, reach = 0.0, 1.0, 1 - least_share_of_unanimous_pairs(_disjoint_pairs(positives), tail)
     else:  # outcomes of a pair lie in [-1, 1]: P(|error| >= r) <= 2·exp(-k·r²/2)
         pairs = _disjoint_pairs(positives)
         p, reach = min(1.0, 2 * math.exp(-pairs * difference**2 / 2)), math.sqrt(2 * math.log(2 / tail) / pairs)
@@ -116,9 +116,9 @@ def _disjoint_pairs(positives: np.ndarray) -> int:
     return int(min(positives.sum(), (~positives).sum()))
 
 
-def _least_share_of_unanimous_pairs(positives: np.ndarray, tail: float) -> float:
+def least_share_of_unanimous_pairs(disjoint: int, tail: float) -> float:
     """The smallest probability t of an outcome that is not refuted at level `tail` where all pairs had this outcome.
 
-    The k disjoint pairs alone all have it with probability t^k (the bound of Clopper and Pearson, 1934).
+    The k disjoint pairs alone all have it with probability t^k (the bound of Clopper and Pearson, 1934); k may be 0.
     """
-    return tail ** (1 / _disjoint_pairs(positives))
+    return tail ** (1 / disjoint) if disjoint else 0.0

@@ -74,6 +74,13 @@ def test_several_classes() -> None:
     assert found["confusion"]["accuracy"] == pytest.approx((decided == test.classes).mean())
 
 
+def test_a_perfect_classifier_of_several_classes_is_not_certain() -> None:
+    test = some(90, 3)  # 30 studies of all classes: 15 pairs that share none
+    found = judged(dataclasses.replace(test, probabilities=np.eye(3)[test.classes]), None, None, seed=0)
+    assert (found["test_auc"], found["high"]) == (1, 1)
+    assert found["low"] == found["interval_by_study"]["low"] == pytest.approx((0.05 / 3) ** (1 / 15))
+
+
 class TestFile:
     @pytest.mark.parametrize("groups", [True, False])
     def test_round_trip(self, tmp_path: Path, groups: bool) -> None:

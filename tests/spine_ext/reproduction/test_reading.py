@@ -10,8 +10,8 @@ import pytest
 from spine_ext.reproduction.auc_rows import AucRow, AucRows, auc_rows, paired
 from spine_ext.reproduction.reading import answers, headline
 from spine_ext.reproduction.results import read_results
-from spine_ext.reproduction.seeded_auc import SeededAuc, estimate
 from spine_ext.reproduction.wording import NO_EFFECT
+from spine_ext.statistics.seeded_auc import SeededAuc, estimate
 from tests.spine_ext.reproduction.made_up_results import MadeUpRun
 
 AUGMENTATION, ONLY, BETWEEN, METRICS, SPEED, ABLATION, CLASSES = range(7)

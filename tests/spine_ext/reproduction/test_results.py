@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spine_ext.reproduction.auc_rows import auc_rows, read_predictions
-from spine_ext.reproduction.records import BrokenRecord
+from spine_ext.reproduction.auc_rows import auc_rows
 from spine_ext.reproduction.results import read_results
 from tests.spine_ext.reproduction.made_up_results import MadeUpRun
 
@@ -115,35 +114,6 @@ def test_a_file_beside_its_step_is_found(run: MadeUpRun) -> None:
     assert read_results(run.folder).aucs[0].predictions.name == "predictions.csv"
 
 
-class TestPredictions:
-    def write(self, folder: Path, text: str) -> Path:
-        path = folder / "predictions.csv"
-        path.write_text(text)
-        return path
-
-    def test_the_second_class_is_the_one_looked_for(self, tmp_path: Path) -> None:
-        found = read_predictions(
-            self.write(tmp_path, "image,class,probability of no,probability of yes\n0,yes,0.1,0.9\n1,no,0.8,0.2\n")
-        )
-        assert (found.labels.tolist(), found.scores.tolist(), found.groups) == ([True, False], [0.9, 0.2], None)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "",
-            "image,class\n0,yes\n",
-            "class,probability of a,probability of b,probability of c\na,1,0,0\n",
-            "class,probability of no,probability of yes\nmaybe,0.1,0.9\n",
-            "class,probability of no,probability of yes\nyes,0.1,much\n",
-            "class,probability of no,probability of yes\nyes,0.1,nan\n",
-            "class,probability of no,probability of yes\nyes,0.1\n",
-        ],
-    )
-    def test_anything_else_is_named(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(BrokenRecord, match=r"predictions.csv holds no predictions of two classes"):
-            read_predictions(self.write(tmp_path, text))
-
-
 class TestAucRows:
     def test_rows_are_the_papers_then_those_beyond_it(self, run: MadeUpRun) -> None:
         run.settings()
@@ -170,6 +140,21 @@ class TestAucRows:
         assert rows.true.sd is not None
         assert rows.true.estimate is None
         assert "the predictions of true, seed 0, are gone" in rows.problems[0]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("class,probability of no,probability of yes\nyes,0.1,0.9\n", "holds no predictions: its header is class"),
+            ("image,class,probability of a\n0,a,1\n", "is of the classes a: two were expected"),
+        ],
+    )
+    def test_predictions_of_anything_but_two_classes_are_named(self, run: MadeUpRun, text: str, message: str) -> None:
+        for seed in range(2):
+            run.auc("true", None, 0, seed, 1.5)
+        (run.folder / "work" / "auc-true-seed1" / "predictions.csv").write_text(text)
+        rows = auc_rows(read_results(run.folder))
+        assert rows.problems[0].startswith(f"auc-true-seed1/predictions.csv {message}")
+        assert rows.true.estimate.seeds == 1
 
     def test_predictions_of_other_images_are_left_out(self, run: MadeUpRun) -> None:
         for seed in range(3):
