@@ -113,12 +113,14 @@ def main(
         for note in results[each].results["notes"]:
             click.echo(f"These images: {note}.")
     if seeds is not None:
-        summary = summary_of_seeds(results)
+        predictions = {each: read_predictions(folder / PREDICTIONS) for each, folder in folders.items()}
+        summary = summary_of_seeds(results, predictions)
         write_json(outdir / RESULTS, summary)
         click.echo(f"Mean test AUC {summary['mean_test_auc']:.4f}{_over_seeds(summary)}: {outdir}")
-    differences = {each: _compare(folders[each], other, compare_dir, each) for each, other in others.items()}
-    if seeds is not None and differences:
-        summary = {"compared_with": str(compare_dir), **comparison_of_seeds(differences)}
+    for each, other in others.items():
+        _compare(folders[each], other, compare_dir, each)
+    if seeds is not None and others:
+        summary = {"compared_with": str(compare_dir), **comparison_of_seeds(predictions, others)}
         write_json(outdir / COMPARISON_NAME, summary)
         click.echo(f"Mean of {outdir} minus {compare_dir}: {summary['mean_difference']:+.4f}{_over_seeds(summary)}")
 
@@ -144,14 +146,13 @@ def _run(
     return result
 
 
-def _compare(folder: Path, other: Predictions, place: Path, seed: int) -> float:
-    """The difference of the AUCs; writes and tells all that is known of it."""
+def _compare(folder: Path, other: Predictions, place: Path, seed: int) -> None:
+    """Writes and tells all that is known of the difference of the AUCs."""
     found = compare_runs(read_predictions(folder / PREDICTIONS), other, seed)
     write_json(folder / COMPARISON_NAME, {"compared_with": str(place), **found})
     chance = f", p = {found['p']:.3g}" if "p" in found else ""
     interval = f"[{found['low']:+.4f}, {found['high']:+.4f}] ({found['method']}{chance}{_by_study(found, '+.4f')})"
     click.echo(f"AUC of {folder} minus {place}: {found['difference']:+.4f} {interval}")
-    return found["difference"]
 
 
 def _by_study(found: dict, form: str) -> str:
@@ -163,8 +164,7 @@ def _by_study(found: dict, form: str) -> str:
 
 
 def _over_seeds(summary: dict) -> str:
-    interval = "" if summary["low"] is None else f" [{summary['low']:.4f}, {summary['high']:.4f}] over seeds"
-    return f"{interval}, {len(summary['seeds'])} seeds"
+    return f" [{summary['low']:.4f}, {summary['high']:.4f}] {summary['interval']}; seeds: {len(summary['seeds'])}"
 
 
 def _open_training_sets(

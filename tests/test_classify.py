@@ -14,7 +14,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import safetensors.torch
-import scipy.stats
 import sklearn.metrics
 
 import classify
@@ -23,6 +22,8 @@ from spine_ext.default_run import NOTICE
 from spine_ext.downstream.predictions import read_predictions
 from spine_ext.evaluation import area_under_roc, predict
 from spine_ext.statistics.delong import compare_aucs
+from spine_ext.statistics.grouped_bootstrap import draw_resamples
+from spine_ext.statistics.seeded_auc import difference, estimate, seeded_auc
 from stylegan2ada.dataset import ImageDataset
 from stylegan2ada.dataset_writer import DatasetWriter
 from tests.toy_images import write_toy_zip
@@ -187,15 +188,25 @@ def test_several_seeds_and_a_comparison(folder: Path, tmp_path: Path) -> None:
     aucs = [json.loads((tmp_path / "b" / f"seed{seed}" / "results.json").read_text())["test_auc"] for seed in (0, 2)]
     assert [one["test_auc"] for one in summary["seeds"]] == aucs
     assert summary["mean_test_auc"] == pytest.approx(np.mean(aucs))
+    assert summary["low"] <= summary["mean_test_auc"] <= summary["high"]
+    assert summary["interval"] == "over seeds and test images"
+    runs = {
+        name: {seed: read_predictions(tmp_path / name / f"seed{seed}" / "predictions.csv") for seed in (0, 2)}
+        for name in "ab"
+    }
     for seed in (0, 2):
-        ours, other = (read_predictions(tmp_path / name / f"seed{seed}" / "predictions.csv") for name in "ba")
+        ours, other = runs["b"][seed], runs["a"][seed]
         expected = compare_aucs(ours.classes, ours.probabilities[:, 1], other.probabilities[:, 1])
         written = json.loads((tmp_path / "b" / f"seed{seed}" / "comparison.json").read_text())
         assert {name: written[name] for name in ("difference", "low", "high", "z", "p")} == dataclasses.asdict(expected)
     written = json.loads((tmp_path / "b" / "comparison.json").read_text())
     differences = [one["difference"] for one in written["seeds"]]
-    test = scipy.stats.ttest_1samp(differences, 0).confidence_interval()
-    assert (written["low"], written["high"]) == pytest.approx((max(test.low, -1), min(test.high, 1)))
+    assert written["mean_difference"] == pytest.approx(np.mean(differences))
+    test = draw_resamples(runs["a"][0].classes, None, seed=0)
+    a, b = (seeded_auc(test, {seed: one.probabilities for seed, one in runs[name].items()}) for name in "ab")
+    expected = estimate(difference(b, a))
+    assert (written["low"], written["high"]) == (expected.low, expected.high)
+    assert written["low"] < expected.mean < written["high"]
     assert f"{tmp_path}/b minus {tmp_path}/a: {np.mean(differences):+.4f} [" in result.stdout.splitlines()[-1]
     assert "holds runs of several seeds" in run(
         folder, f"--train train.zip --test test.zip --outdir {tmp_path}/a"

@@ -1,27 +1,21 @@
 """Several runs that differ in their seed: mean AUC, spread, and how sure the mean is; and the same of a difference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
-from scipy.stats import t
-
+from ..statistics.grouped_bootstrap import draw_resamples
+from ..statistics.seeded_auc import Estimate, SeededAuc, difference, estimate, seeded_auc
+from .predictions import Predictions
 from .run import DownstreamResult
 
-MEANING = (
-    "the interval is of the mean over seeds (Student's t): how much split, starting weights, order and the choice of "
-    "synthetic images matter; it says nothing of other test images, which the interval of each seed does"
-)
+RESAMPLING_SEED = 0
 
 
-def summary_of_seeds(results: Mapping[int, DownstreamResult]) -> dict:
-    """Plain values out of results by seed; one seed alone has no interval."""
-    mean, spread, reach = _mean_over_seeds([result.auc for result in results.values()])
+def summary_of_seeds(results: Mapping[int, DownstreamResult], predictions: Mapping[int, Predictions]) -> dict:
+    """Plain values out of results and predictions by seed."""
+    mean = estimate(_of_seeds(predictions))
     return {
-        "mean_test_auc": mean,
-        "standard_deviation": spread,
-        "low": None if reach is None else max(0.0, mean - reach),
-        "high": None if reach is None else min(1.0, mean + reach),
-        "interval": MEANING,
+        "mean_test_auc": mean.mean,
+        **_spread(mean, predictions),
         "seeds": [
             {"seed": seed, "test_auc": one.auc, "low": one.low, "high": one.high, "best_epoch": one.best_epoch,
              "validation_auc": one.validation_auc, "folder": one.folder.name}
@@ -30,26 +24,34 @@ def summary_of_seeds(results: Mapping[int, DownstreamResult]) -> dict:
     }  # fmt: skip
 
 
-def comparison_of_seeds(differences: Mapping[int, float]) -> dict:
+def comparison_of_seeds(ours: Mapping[int, Predictions], others: Mapping[int, Predictions]) -> dict:
     """The mean of differences of AUCs, each of two runs of one seed on the same test images, and its interval.
 
     One number instead of a p for each seed, of which some are small by chance.
     """
-    mean, spread, reach = _mean_over_seeds(list(differences.values()))
+    differences = difference(_of_seeds(ours), _of_seeds(others))
+    mean = estimate(differences)
     return {
-        "mean_difference": mean,
-        "standard_deviation": spread,
-        "low": None if reach is None else max(-1.0, mean - reach),
-        "high": None if reach is None else min(1.0, mean + reach),
-        "interval": MEANING,
-        "seeds": [{"seed": seed, "difference": difference} for seed, difference in differences.items()],
+        "mean_difference": mean.mean,
+        **_spread(mean, ours),
+        "seeds": [
+            {"seed": seed, "difference": one}
+            for seed, one in zip(differences.seeds, differences.aucs.tolist(), strict=True)
+        ],
     }
 
 
-def _mean_over_seeds(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean, standard deviation, and half the width of the mean's 95% interval; None of a single value."""
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return mean, None, None
-    spread = float(np.std(values, ddof=1))
-    return mean, spread, float(t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5)
+def _of_seeds(predictions: Mapping[int, Predictions]) -> SeededAuc:
+    first = next(iter(predictions.values()))
+    test = draw_resamples(first.classes, first.groups, RESAMPLING_SEED)
+    return seeded_auc(test, {seed: one.probabilities for seed, one in predictions.items()})
+
+
+def _spread(mean: Estimate, predictions: Mapping[int, Predictions]) -> dict:
+    tested = "test images" if next(iter(predictions.values())).groups is None else "test studies"
+    return {
+        "standard_deviation": mean.sd,
+        "low": mean.low,
+        "high": mean.high,
+        "interval": f"over seeds and {tested}" if mean.seeds > 1 else f"over {tested}: one seed has no spread",
+    }
