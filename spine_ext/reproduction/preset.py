@@ -77,7 +77,7 @@ PHANTOM = Preset(
     measured_images=1500,
     agreement_images=100,
     detector=OWN,
-    images_per_sec={"data": 45, "gan": 66, "classifier": 200, "auc": 200, "metrics": 200, "fakes": 600},
+    images_per_sec={"data": 45, "gan": 70, "classifier": 140, "auc": 140, "metrics": 200, "fakes": 400},
 )
 
 PRESETS = {preset.name: preset for preset in (PAPER, PHANTOM)}
