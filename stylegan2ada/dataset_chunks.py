@@ -25,6 +25,8 @@ class Images(Protocol):
     def labels(self) -> np.ndarray:
         """float32 (N,K)."""
 
+    def fingerprint(self) -> str: ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +34,7 @@ class Images(Protocol):
 
 
 class DatasetImages:
-    """The images of a dataset, in its order. `key` is the dataset's own content hash, None where it has none."""
+    """The images of a dataset, in its order. `key` is the dataset's own content hash."""
 
     def __init__(self, dataset: Images) -> None:
         self._dataset = dataset
@@ -40,7 +42,7 @@ class DatasetImages:
         self.name = dataset.name
         self.num_images = len(dataset)
         self.class_names = class_names_of(self._labels, dataset.class_names)
-        self.key: str | None = dataset.fingerprint() if hasattr(dataset, "fingerprint") else None
+        self.key = dataset.fingerprint()
 
     def chunk(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """uint8 (n,C,H,W) pixels and int64 (n,) classes of images 64 * index on; n is 64 but at the end, and

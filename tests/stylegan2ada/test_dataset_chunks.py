@@ -29,9 +29,10 @@ def test_there_is_no_chunk_outside(index):
 
 
 def test_the_end_of_a_whole_chunk():
-    source = DatasetImages(ToyImages([0, 1] * 64))
+    images = ToyImages([0, 1] * 64)
+    source = DatasetImages(images)
     assert len(source.chunk(1)[0]) == CHUNK_SIZE
-    assert source.key is None, "images in memory have no content hash"
+    assert source.key == images.fingerprint()
 
 
 def test_images_without_classes(tmp_path):
