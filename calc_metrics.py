@@ -18,6 +18,7 @@ from metrics.names import ComparedRequest, Request, parse_metrics, real_limit
 from metrics.records import jsonl_record, result_table
 from metrics.sources import ImageSource
 from spine_ext.labelled_images import LabelledImages
+from spine_ext.measuring.best_snapshot import append_line
 from spine_ext.measuring.compared_images import (
     check_comparable,
     fakes_of,
@@ -253,8 +254,7 @@ def report(found: list[Measurement], subject: Subject, num_gpus: int, classes: t
         click.echo(line)
         if subject.outdir is not None:
             subject.outdir.mkdir(parents=True, exist_ok=True)
-            with open(subject.outdir / f"metric-{one.metric}.jsonl", "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            append_line(subject.outdir, one.metric, line)
     for note in notes:
         say(f"Note: {note}.")
     say(result_table(found))

@@ -29,6 +29,12 @@ def read_lines(run_dir: Path, metric: str) -> list[dict]:
     return lines
 
 
+def append_line(run_dir: Path, metric: str, line: str) -> None:
+    """Adds a line, JSON without its end, to a metric's file."""
+    with open(metric_file(run_dir, metric), "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
 def keep_best(run_dir: Path, metric: str, measured: Path, snapshot: str) -> dict | None:
     """Makes best-network.safetensors that of the best line of metric-<metric>.jsonl, and writes best.json about it.
 

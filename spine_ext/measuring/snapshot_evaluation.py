@@ -15,6 +15,7 @@ from stylegan2ada.sampling import pixels_of_latents
 from ..classifier import SpineClassifier
 from ..evaluation import area_under_roc
 from ..labelled_images import LabelledImages
+from .best_snapshot import append_line
 
 METRIC = "frechet_classifier"
 BATCH = 32
@@ -49,8 +50,7 @@ class SnapshotEvaluation:
             "snapshot_pkl": event.path.name,
             "timestamp": time.time(),
         }
-        with open(event.run_dir / f"metric-{METRIC}.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(event.run_dir, METRIC, json.dumps(line))
         event.log(
             f"  {event.kimg:.1f} kimg: Frechet distance in classifier features {result[METRIC]:.2f}, "
             f"classifier AUC on {self.num_images} fakes {result['auc']:.3f}"

@@ -17,7 +17,7 @@ from stylegan2ada.generator import Generator
 from stylegan2ada.loop import SnapshotEvent
 from stylegan2ada.recorder import OnSnapshot
 
-from .best_snapshot import keep_best, link_file, metric_file, read_lines
+from .best_snapshot import append_line, keep_best, link_file, read_lines
 from .process import Measure, MeasuringProcess, MeasuringProcessLost, reason_of
 
 Place = Literal["inline", "background", "auto"]
@@ -123,7 +123,7 @@ class SnapshotMetrics:
 
     def _record(self, snapshot: "_Snapshot", measure: Callable[[Sequence[str]], list[dict]]) -> None:
         """Measures all metrics at once, for they share the work, or, where that fails, one by one."""
-        names = [name for name in self._measure.names if not _has_line(snapshot.run_dir, name, snapshot.kimg)]
+        names = [name for name in self._measure.names if not _has_line(snapshot.run_dir, name, "kimg", snapshot.kimg)]
         lines = _measured(names, measure)
         if self._is_stopped and any("error" in line for line in lines):
             return  # so that a run which goes on measures it
@@ -156,8 +156,7 @@ class _Snapshot:
 
     def write(self, line: dict) -> None:
         line |= {"snapshot_pkl": self.path.name, "kimg": self.kimg, "timestamp": time.time()}
-        with open(metric_file(self.run_dir, line["metric"]), "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.run_dir, line["metric"], json.dumps(line))
 
 
 def unfailing(callback: OnSnapshot, what: str) -> OnSnapshot:
@@ -207,24 +206,20 @@ def _snapshots_before(event: SnapshotEvent, names: Sequence[str]) -> list[tuple[
     back, and will be written again."""
     found = []
     for path in sorted(event.run_dir.glob("network-snapshot-??????.safetensors")):
-        if path == event.path or all(_is_named(event.run_dir, name, path) for name in names):
+        if path == event.path or all(_has_line(event.run_dir, name, "snapshot_pkl", path.name) for name in names):
             continue
         try:
             kimg = read_snapshot(path)[1]
         except UserError as error:
             event.log(f"  {path.name} is not measured: {reason_of(error)}")
             continue
-        if kimg < event.kimg and not all(_has_line(event.run_dir, name, kimg) for name in names):
+        if kimg < event.kimg and not all(_has_line(event.run_dir, name, "kimg", kimg) for name in names):
             found.append((kimg, path))
     return sorted(found)
 
 
-def _has_line(run_dir: Path, name: str, kimg: float) -> bool:
-    return any(line.get("kimg") == kimg for line in read_lines(run_dir, name))
-
-
-def _is_named(run_dir: Path, name: str, path: Path) -> bool:
-    return any(line.get("snapshot_pkl") == path.name for line in read_lines(run_dir, name))
+def _has_line(run_dir: Path, name: str, key: str, value: object) -> bool:
+    return any(line.get(key) == value for line in read_lines(run_dir, name))
 
 
 def _has_room(device: torch.device) -> bool:

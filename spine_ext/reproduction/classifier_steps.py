@@ -29,26 +29,33 @@ ROW_PREFIXES = {"joined": "true+", "only": "only-", "pretrain": "pretrain-"}
 
 def term_classifier_step(preset: Preset, files: DataFiles, bench: Bench) -> Step:
     settings = _settings(preset, preset.term_epochs, TERM_SEED)
-
-    def work(place: StepPlace) -> Outcome:
-        result = _downstream(place, TrainingSets(real=files.training_set), files.test_set, settings, bench)
-        return Outcome({"epochs": preset.term_epochs, "file": CLASSIFIER} | result, (CLASSIFIER,))
-
-    return Step(TERM_CLASSIFIER, "classifier", _said(settings), work, ("data",), _images(files, settings))
+    return _classifier_step(TERM_CLASSIFIER, files, files, settings, _said(settings), bench)
 
 
 def judge_classifier_step(preset: Preset, materials: Materials, bench: Bench) -> Step:
     """Its features compare images. It has seen neither the training nor the test images: a classifier's features of
     what it was trained on are sharper than of anything else, and a network trained to please one resembles those."""
     settings = _settings(preset, preset.term_epochs, JUDGE_SEED)
-    judge, files = materials.judge, materials.binary
+    details = _said(settings) | {"data": materials.judge.identity}
+    return _classifier_step(JUDGE_CLASSIFIER, materials.judge, materials.binary, settings, details, bench)
+
+
+def lesion_classifier_step(preset: Preset, files: DataFiles, bench: Bench) -> Step:
+    settings = _settings(preset, preset.epochs, 0)
+    return _classifier_step(LESION_CLASSIFIER, files, files, settings, _said(settings), bench)
+
+
+def _classifier_step(
+    name: str, trained_on: DataFiles, tested_on: DataFiles, settings: DownstreamSettings, details: dict, bench: Bench
+) -> Step:
+    """A classifier of real images. details: the step's settings."""
 
     def work(place: StepPlace) -> Outcome:
-        result = _downstream(place, TrainingSets(real=judge.training_set), files.test_set, settings, bench)
-        return Outcome({"epochs": preset.term_epochs} | result, (CLASSIFIER,))
+        training = TrainingSets(real=trained_on.training_set)
+        result = _downstream(place, training, tested_on.test_set, settings, bench)
+        return Outcome({"epochs": settings.epochs, "file": CLASSIFIER} | result, (CLASSIFIER,))
 
-    details = _said(settings) | {"data": judge.identity}
-    return Step(JUDGE_CLASSIFIER, "classifier", details, work, ("data",), _images(judge, settings))
+    return Step(name, "classifier", details, work, ("data",), _images(trained_on, settings))
 
 
 def steps_control_step(preset: Preset, files: DataFiles, bench: Bench, seed: int, count: int) -> Step:
@@ -94,16 +101,6 @@ def auc_step(
     needs = ("data",) if variant is None else ("data", fakes_name(variant, seed))
     images = count * preset.epochs + (0 if order == "only" else _images(files, settings))
     return Step(auc_name(row, seed), "auc", _said(settings) | {"count": count, "order": order}, work, needs, images)
-
-
-def lesion_classifier_step(preset: Preset, files: DataFiles, bench: Bench) -> Step:
-    settings = _settings(preset, preset.epochs, 0)
-
-    def work(place: StepPlace) -> Outcome:
-        result = _downstream(place, TrainingSets(real=files.training_set), files.test_set, settings, bench)
-        return Outcome({"epochs": preset.epochs} | result, (CLASSIFIER,))
-
-    return Step(LESION_CLASSIFIER, "classifier", _said(settings), work, ("data",), _images(files, settings))
 
 
 def agreement_step(preset: Preset, materials: Materials, bench: Bench) -> Step:

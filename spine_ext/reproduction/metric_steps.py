@@ -63,8 +63,7 @@ class MetricNames:
 
 
 def metric_names(count: int) -> MetricNames:
-    text = f"{count // 1000}k" if count % 1000 == 0 else str(count)
-    return MetricNames(f"fid{text}_full", f"pr{text}3_full", f"kid{text}_full", f"dc{text}5_full")
+    return MetricNames(f"fid{count}_full", f"pr{count}3_full", f"kid{count}_full", f"dc{count}5_full")
 
 
 def metrics_step(variant: Variant, seed: int, preset: Preset, files: DataFiles, bench: Bench, measure: Measure) -> Step:

@@ -7,7 +7,6 @@ from stylegan2ada.options import OFFICIAL_DEFAULTS, RunOptions
 from ..default_run import PHANTOM_SCALE
 from ..presets import PAPER_RUNS
 
-PAPER_COUNTS = (500, 1600, 10_000)
 OWN = "own"
 
 
@@ -18,7 +17,7 @@ class Preset:
     seeds: of the two GANs and of every classifier; seed k of a classifier sees the fakes of seed k of the GAN.
     gan: options of train.py for all GANs; their kimg and snapshots too.
     multi_kimg, ablation_kimg: of MultiConditional, and of the gamma 0.05 ablation.
-    counts: synthetic images by the paper's own count; None: as published.
+    counts: synthetic images by the paper's own count.
     epochs: of the downstream classifiers, and of the clinical term's.
     measured_images: fakes for the numbers at each snapshot.
     agreement_images: fakes of each class shown to the classifier of lesions.
@@ -54,7 +53,7 @@ PAPER = Preset(
     gan=PAPER_RUNS["stylegan2-ada"].options,
     multi_kimg=1200,
     ablation_kimg=200,
-    counts={count: count for count in PAPER_COUNTS},
+    counts={500: 500, 1600: 1600, 10_000: 10_000},
     epochs=30,
     term_epochs=19,
     weights="imagenet",
